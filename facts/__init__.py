@@ -1,0 +1,1 @@
+"""What is true on a host: read-only observations, each in one round trip."""

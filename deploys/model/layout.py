@@ -1,0 +1,63 @@
+"""Where everything about an agent lies on its host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Root-owned, read-only for agents: one folder per release, never changed once complete.
+RELEASES = "/opt/pyinfra-hermes/releases"
+
+#: The GECOS field of an account that we made. Only root can change it (CHFN_RESTRICT, login.defs(5)), and it is
+#: written by the same useradd(8) that makes the account, so there is no moment in which ours is not known as ours.
+ACCOUNT_COMMENT = "Hermes agent (pyinfra-hermes)"
+
+#: First line of every file of ours in /etc/systemd/system.
+UNIT_HEADER = "# Managed by pyinfra-hermes."
+
+#: All agents of a host together; keeps room for the host itself.
+SLICE = "hermes.slice"
+SYSTEMD = "/etc/systemd/system"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one agent."""
+
+    agent: str
+
+    @property
+    def home(self) -> str:
+        return f"/home/{self.agent}"
+
+    @property
+    def hermes_home(self) -> str:
+        return f"{self.home}/.hermes"
+
+    @property
+    def env(self) -> str:
+        return f"{self.hermes_home}/.env"
+
+    @property
+    def config(self) -> str:
+        return f"{self.hermes_home}/config.yaml"
+
+    @property
+    def memories(self) -> str:
+        return f"{self.hermes_home}/memories"
+
+    @property
+    def code(self) -> str:
+        return f"{self.hermes_home}/code"
+
+    @property
+    def service(self) -> str:
+        return f"hermes-{self.agent}.service"
+
+    @property
+    def unit(self) -> str:
+        return f"{SYSTEMD}/{self.service}"
+
+
+def release_directory(release_id: str) -> str:
+    """Return the folder of an installed release."""
+    return f"{RELEASES}/{release_id}"

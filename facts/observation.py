@@ -1,0 +1,345 @@
+"""What the observing scripts print, as frozen values; reading it is a function of text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .script import ACCOUNT_COMMENT, END
+
+
+class CutOff(ValueError):
+    """An observation without its last line: the connection or the script broke."""
+
+
+@dataclass(frozen=True)
+class HostState:
+    """What a host is and has."""
+
+    uid: int
+    os: str
+    os_version: str
+    arch: str
+    boot_id: str
+    systemd: int | None
+    memory_mib: int
+    free_mib: Mapping[str, int]
+    free_inodes: Mapping[str, int]
+    tools: Mapping[str, str]
+    python: str | None
+
+
+@dataclass(frozen=True)
+class PathState:
+    """One file, directory or link, as stat(1) tells it."""
+
+    kind: str
+    mode: str
+    owner: str
+    group: str
+    size: int
+    #: SHA256 of a regular file, target of a link, None otherwise or where it may not be read.
+    detail: str | None
+
+    def is_directory(self, mode: str, owner: str) -> bool:
+        return (self.kind, self.mode, self.owner) == ("directory", mode, owner)
+
+    def is_file(self, content: bytes, mode: str, owner: str) -> bool:
+        """Tell whether this is a regular file with exactly this content, mode and owner."""
+        digest = hashlib.sha256(content).hexdigest()
+        return self.kind.startswith("regular") and (self.mode, self.owner, self.detail) == (mode, owner, digest)
+
+
+@dataclass(frozen=True)
+class Account:
+    """An entry of passwd(5)."""
+
+    uid: int
+    gid: int
+    home: str
+    shell: str
+    comment: str
+
+    @property
+    def ours(self) -> bool:
+        return self.comment.split(",")[0] == ACCOUNT_COMMENT
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """A unit as ``systemctl show`` tells it."""
+
+    load: str
+    active: str
+    sub: str
+    enabled: bool
+    restarts: int
+    result: str
+    exit_status: int
+    main_pid: int
+    needs_reload: bool
+    memory_bytes: int | None
+    since: str
+
+    @property
+    def running(self) -> bool:
+        return (self.active, self.sub) == ("active", "running")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the agent's API said: HTTP status (0 when nothing answered) and the body, parsed when it is JSON."""
+
+    status: int
+    body: Any
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A TCP port that something listens on. ``pid`` is 0 where it could not be seen."""
+
+    address: str
+    port: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """An installed release: its folder's name and what its own ``hermes --version`` printed when it was built."""
+
+    id: str
+    version: str
+    calver: str
+    python: str
+
+
+@dataclass(frozen=True)
+class AgentState:
+    """Everything about one agent on its host."""
+
+    name: str
+    account: Account | None = None
+    linger: bool = False
+    #: Processes of the account, and those of them outside the agent's unit.
+    processes: int = 0
+    stray_processes: int = 0
+    paths: Mapping[str, PathState] = field(default_factory=dict)
+    #: Digest of each leaf of config.yaml by its dotted path.
+    leaves: Mapping[str, str] = field(default_factory=dict)
+    config_error: str | None = None
+    env_port: int | None = None
+    env_key_valid: bool = False
+    unit: UnitState | None = None
+    #: The port that the unit's own main process listens on.
+    listening: Listener | None = None
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+
+    @property
+    def ours(self) -> bool:
+        return self.account is not None and self.account.ours
+
+    @property
+    def healthy(self) -> bool:
+        """The unit runs, its own process answers on loopback, and it accepts this agent's key."""
+        return (
+            self.unit is not None
+            and self.unit.running
+            and self.listening is not None
+            and self.answers.get("health", _SILENT).status == 200
+            and self.answers.get("models", _SILENT).status == 200
+        )
+
+    @property
+    def channels(self) -> Mapping[str, str]:
+        """State of each channel, as the daemon tells it (``connected``, ``retrying``, ...)."""
+        body = self.answers.get("detailed", _SILENT).body
+        platforms = body.get("platforms") if isinstance(body, dict) else None
+        if not isinstance(platforms, dict):
+            return {}
+        return {str(k): str(v.get("state", "unknown")) for k, v in platforms.items() if isinstance(v, dict)}
+
+    @property
+    def traces(self) -> tuple[str, ...]:
+        """What of the agent is on the host, for messages; empty when nothing is."""
+        found = [f"account {self.name}"] if self.account else []
+        found += [f"{key}" for key in ("home", "unit", "dropins") if key in self.paths]
+        if self.linger:
+            found.append("linger")
+        if self.processes:
+            found.append(f"{self.processes} processes")
+        return tuple(found)
+
+
+_SILENT = Answer(0, None)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A host and its agents at one moment."""
+
+    host: HostState
+    agents: Mapping[str, AgentState]
+    listeners: tuple[Listener, ...]
+    releases: Mapping[str, Release]
+    slice: PathState | None
+
+    def agent(self, name: str) -> AgentState:
+        """Return the state of an agent; one without any trace is an empty state."""
+        return self.agents.get(name, AgentState(name))
+
+    def listener(self, port: int) -> Listener | None:
+        """Return who listens on a port."""
+        return next((entry for entry in self.listeners if entry.port == port), None)
+
+
+def leaf_digest(value: object) -> str:
+    """Return the digest that the observing script computes for a leaf with this value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def parse(lines: Iterable[str]) -> Observation:
+    """
+    Read what a script of :mod:`.script` printed.
+
+    Raises :class:`CutOff` when the last line is missing, ValueError when a line cannot be read.
+    """
+    host: dict[str, str] = {}
+    listeners: list[Listener] = []
+    releases: dict[str, Release] = {}
+    agents: dict[str, _Collected] = {}
+    paths: dict[str, PathState] = {}
+    current: _Collected | None = None
+    complete = False
+    for line in lines:
+        word, _, rest = line.rstrip("\r\n").partition(" ")
+        if word == END:
+            complete = True
+        elif word == "host":
+            key, _, value = rest.partition(" ")
+            host[key] = value
+        elif word == "listener":
+            address, number, pid = rest.rsplit(" ", 2)
+            listeners.append(Listener(address, int(number), int(pid)))
+        elif word == "release":
+            release = Release(**json.loads(rest))
+            releases[release.id] = release
+        elif word == "agent":
+            current = agents.setdefault(rest, _Collected(rest))
+        elif current is not None:
+            current.take(word, rest)
+        elif word == "path":
+            key, path = _path(rest)
+            paths[key] = path
+    if not complete:
+        raise CutOff("the host's answer was cut off")
+    return Observation(
+        host=_host(host),
+        agents={name: collected.state(listeners) for name, collected in agents.items()},
+        listeners=tuple(listeners),
+        releases=releases,
+        slice=paths.get("slice"),
+    )
+
+
+class _Collected:
+    """Lines about one agent, gathered."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.values: dict[str, str] = {}
+        self.unit: dict[str, str] = {}
+        self.paths: dict[str, PathState] = {}
+        self.leaves: dict[str, str] = {}
+        self.answers: dict[str, Answer] = {}
+
+    def take(self, word: str, rest: str) -> None:
+        if word == "path":
+            key, path = _path(rest)
+            self.paths[key] = path
+        elif word == "unit":
+            key, _, value = rest.partition("=")
+            self.unit[key] = value
+        elif word == "leaf":
+            digest, _, path_text = rest.partition(" ")
+            self.leaves[".".join(json.loads(path_text))] = digest
+        elif word == "answer":
+            name, status, *body = rest.split(" ", 2)
+            self.answers[name] = Answer(int(status) if status.isdigit() else 0, _json(body[0] if body else ""))
+        else:
+            self.values[word] = rest
+
+    def state(self, listeners: list[Listener]) -> AgentState:
+        unit = _unit(self.unit) if self.unit else None
+        processes, stray = (int(n) for n in self.values.get("processes", "0 0").split())
+        own = [entry for entry in listeners if unit is not None and 0 < entry.pid == unit.main_pid]
+        return AgentState(
+            name=self.name,
+            account=_account(self.values["account"]) if "account" in self.values else None,
+            linger="linger" in self.values,
+            processes=processes,
+            stray_processes=stray,
+            paths=self.paths,
+            leaves=self.leaves,
+            config_error=self.values.get("config_error"),
+            env_port=int(self.values["env_port"]) if self.values.get("env_port") else None,
+            env_key_valid=self.values.get("env_key") == "valid",
+            unit=unit,
+            listening=own[0] if own else None,
+            answers=self.answers,
+        )
+
+
+def _host(values: Mapping[str, str]) -> HostState:
+    def per(prefix: str) -> dict[str, int]:
+        return {k.removeprefix(prefix): int(v) for k, v in values.items() if k.startswith(prefix) and v.isdigit()}
+
+    return HostState(
+        uid=int(values["uid"]),
+        os=values["os"],
+        os_version=values["os_version"],
+        arch=values["arch"],
+        boot_id=values["boot_id"],
+        systemd=int(values["systemd"]) if values.get("systemd") else None,
+        memory_mib=int(values["memory_mib"]),
+        free_mib=per("free_mib:"),
+        free_inodes=per("free_inodes:"),
+        tools={k.removeprefix("tool:"): v for k, v in values.items() if k.startswith("tool:")},
+        python=values.get("python") or None,
+    )
+
+
+def _path(rest: str) -> tuple[str, PathState]:
+    key, kind, mode, owner, group, size, detail = rest.split("|", 6)
+    return key, PathState(kind, mode, owner, group, int(size), None if detail == "-" else detail)
+
+
+def _account(entry: str) -> Account:
+    _, _, uid, gid, comment, home, shell = entry.split(":")
+    return Account(uid=int(uid), gid=int(gid), home=home, shell=shell, comment=comment)
+
+
+def _unit(values: Mapping[str, str]) -> UnitState:
+    memory = values.get("MemoryCurrent", "")
+    return UnitState(
+        load=values.get("LoadState", ""),
+        active=values.get("ActiveState", ""),
+        sub=values.get("SubState", ""),
+        enabled=values.get("UnitFileState") == "enabled",
+        restarts=int(values.get("NRestarts") or 0),
+        result=values.get("Result", ""),
+        exit_status=int(values.get("ExecMainStatus") or 0),
+        main_pid=int(values.get("MainPID") or 0),
+        needs_reload=values.get("NeedDaemonReload") == "yes",
+        memory_bytes=int(memory) if memory.isdigit() and int(memory) < 2**63 else None,
+        since=values.get("ActiveEnterTimestamp", ""),
+    )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -1,0 +1,43 @@
+"""Put the shell scripts of this room together: plain text, so that they run over pyinfra and over OpenSSH alike."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from functools import cache
+from importlib import resources
+
+#: Last line of every observation; without it the output was cut off.
+END = "end"
+
+#: GECOS field of the accounts that are ours, first line of the units that are ours, and where releases lie. The
+#: deploys write these, see ``deploys.model.layout``; a test holds both equal.
+ACCOUNT_COMMENT = "Hermes agent (pyinfra-hermes)"
+UNIT_HEADER = "# Managed by pyinfra-hermes."
+RELEASES = "/opt/pyinfra-hermes/releases"
+
+
+@cache
+def _source(name: str) -> str:
+    """Return a script without its comment lines and its empty lines: it travels in every observation."""
+    text = resources.files("pyinfra_hermes.facts").joinpath(name).read_text(encoding="utf-8")
+    return "\n".join(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")) + "\n"
+
+
+def observe_host() -> str:
+    """Return the script that reports on the host itself; it needs no privileges."""
+    return f"{_source('host.sh')}echo {END}\n"
+
+
+def observe_agents(names: Iterable[str] = ()) -> str:
+    """Return the script that reports on the host and on every agent of ours; it needs root."""
+    variables = {
+        "COMMENT": ACCOUNT_COMMENT,
+        "HEADER": UNIT_HEADER,
+        "RELEASES": RELEASES,
+        "LEAVES": _source("leaves.py.txt"),
+        "INSIDE": _source("describe.sh") + _source("inside.sh"),
+    }
+    assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+    arguments = f"set -- {shlex.join(sorted(set(names)))}\n"
+    return f"{_source('host.sh')}{_source('describe.sh')}{assignments}{arguments}{_source('agents.sh')}echo {END}\n"
