@@ -1,0 +1,1 @@
+"""What a Hermes agent is, and the order in which it comes true."""

@@ -13,8 +13,6 @@ while read -r key kib _; do
 done </proc/meminfo
 for directory in / /home /opt /etc /var; do
     say "free_mib:$directory" "$(df -Pm "$directory" 2>/dev/null | awk 'NR==2 {print $4}')"
-    # A filesystem may have space and still take no file: out of inodes, or mounted read-only.
-    say "free_inodes:$directory" "$(df -Pi "$directory" 2>/dev/null | awk 'NR==2 {print $4}')"
 done
 for tool in rg ffmpeg python3 curl ss setpriv flock useradd userdel sha256sum base64 getent sudo; do
     path=$(command -v "$tool") && say "tool:$tool" "$path"

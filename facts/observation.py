@@ -27,7 +27,6 @@ class HostState:
     systemd: int | None
     memory_mib: int
     free_mib: Mapping[str, int]
-    free_inodes: Mapping[str, int]
     tools: Mapping[str, str]
     python: str | None
 
@@ -305,7 +304,6 @@ def _host(values: Mapping[str, str]) -> HostState:
         systemd=int(values["systemd"]) if values.get("systemd") else None,
         memory_mib=int(values["memory_mib"]),
         free_mib=per("free_mib:"),
-        free_inodes=per("free_inodes:"),
         tools={k.removeprefix("tool:"): v for k, v in values.items() if k.startswith("tool:")},
         python=values.get("python") or None,
     )

@@ -16,6 +16,8 @@ ACCOUNT_COMMENT = "Hermes agent (pyinfra-hermes)"
 UNIT_HEADER = "# Managed by pyinfra-hermes."
 RELEASES = "/opt/pyinfra-hermes/releases"
 
+_SHELL = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\nexport PATH LC_ALL\n"
+
 
 @cache
 def _source(name: str) -> str:
@@ -41,3 +43,18 @@ def observe_agents(names: Iterable[str] = ()) -> str:
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
     arguments = f"set -- {shlex.join(sorted(set(names)))}\n"
     return f"{_source('host.sh')}{_source('describe.sh')}{assignments}{arguments}{_source('agents.sh')}echo {END}\n"
+
+
+def await_start(agent: str, port: int, seconds: int) -> str:
+    """Return the script that waits for an agent's start, and prints the journal's reason when it fails; needs root."""
+    return (
+        f"{_SHELL}{_source('starting.sh')}{journal_functions()}"
+        f"result=$(await_start {shlex.quote(agent)} {port:d} {seconds:d})\n"
+        'printf "%s\\n" "$result"\n'
+        f'case $result in failed*) journal {shlex.quote(agent)} 15 --output=cat ;; esac\n'
+    )
+
+
+def journal_functions() -> str:
+    """Return the shell functions that show an agent's journal with its credentials blacked out."""
+    return f"REDACT={shlex.quote(_source('redact.py.txt'))}\n{_source('journal.sh')}"

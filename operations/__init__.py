@@ -1,0 +1,1 @@
+"""How one thing on a host becomes true: idempotent pyinfra operations."""

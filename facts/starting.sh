@@ -1,0 +1,36 @@
+# await_start AGENT PORT SECONDS: wait until the agent's own process listens, and print one line:
+#   listening PID | waiting STATE... | failed REASON...
+await_start() {
+    service=hermes-$1.service
+    until_=$(($(date +%s) + $3))
+    while :; do
+        state=$(systemctl show "$service" -p ActiveState,SubState,MainPID,NRestarts,Result,ExecMainStatus,LoadState)
+        get() { printf '%s\n' "$state" | sed -n "s/^$1=//p"; }
+        [ "$(get LoadState)" = loaded ] || { echo "failed the unit $service does not exist"; return; }
+        if [ "$(get NRestarts)" -gt 0 ]; then
+            echo "failed the daemon dies right after its start (restarts: $(get NRestarts), exit status $(get ExecMainStatus))"
+            return
+        fi
+        case $(get ActiveState) in
+            failed | inactive)
+                echo "failed the unit is $(get ActiveState) ($(get Result), exit status $(get ExecMainStatus))"
+                return
+                ;;
+        esac
+        main=$(get MainPID)
+        holder=$(ss -Hltnp "sport = :$2" | sed -n 's/.*pid=\([0-9]*\).*/\1/p' | head -n 1)
+        if [ -n "$holder" ] && [ "$holder" = "$main" ]; then
+            echo "listening $main"
+            return
+        fi
+        if [ -n "$holder" ] && [ "$main" != 0 ]; then
+            echo "failed port $2 is held by another process (pid $holder)"
+            return
+        fi
+        if [ "$(date +%s)" -ge "$until_" ]; then
+            echo "waiting $(get ActiveState) ($(get SubState)), nothing listens on port $2 yet"
+            return
+        fi
+        sleep 0.1
+    done
+}

@@ -1,0 +1,56 @@
+"""Commands in the shapes that our operations need; everything that a user gave is quoted here."""
+
+from __future__ import annotations
+
+from pyinfra.api import QuoteString, StringCommand
+
+from pyinfra_hermes.facts.observation import Account
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def refuse(message: str) -> StringCommand:
+    """Fail on this host only: an exception in an operation's body would end the run for every host."""
+    return StringCommand("echo", QuoteString(message), ">&2; exit 1")
+
+
+def unobserved() -> StringCommand:
+    """Fail on a host that could not be observed."""
+    return refuse("the host could not be observed, see above; nothing was changed")
+
+
+def as_agent(account: Account | None, name: str, script: StringCommand, stdin: str | None = None) -> StringCommand:
+    """
+    Run a script as an agent, from a command that runs as root.
+
+    In a directory that an agent controls root must not write by path: every step would be a race against a
+    planted link. ``setpriv`` opens no session, so no user manager starts, and it works for a login as root
+    where sudo is not installed. ``stdin`` is the way for secrets: it is neither an argument nor logged.
+    """
+    home = account.home if account else f"/home/{name}"
+    command = StringCommand(
+        "setpriv",
+        QuoteString(f"--reuid={name}"),
+        QuoteString(f"--regid={name}"),
+        "--clear-groups --inh-caps=-all --no-new-privs env -i",
+        QuoteString(f"HOME={home}"),
+        QuoteString(f"PATH={_PATH}"),
+        "LC_ALL=C.UTF-8 sh -c",
+        QuoteString(StringCommand("umask 077; cd / &&", script)),
+    )
+    if stdin is None:
+        return command
+    return StringCommand(command, _stdin=stdin)
+
+
+def write_atomically(path: str, mode: str) -> StringCommand:
+    """Put standard input into a file: a reader sees the old content or the new, never a part, never another mode."""
+    target = QuoteString(path)
+    return StringCommand(
+        "t=$(mktemp --",
+        QuoteString(f"{path}.XXXXXXXXXX"),
+        ") && trap 'rm -f -- \"$t\"' EXIT && cat >\"$t\" && chmod",
+        QuoteString(mode),
+        '"$t" && sync -- "$t" && mv -fT -- "$t"',
+        target,
+    )

@@ -1,0 +1,62 @@
+"""One observation per host and run, shared by all operations: pyinfra itself asks again for every fact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from pydantic import TypeAdapter
+from pyinfra.context import ctx_host, ctx_state
+
+from pyinfra_hermes.facts.agents import HermesAgents
+from pyinfra_hermes.facts.observation import AgentState, Observation
+
+_ADAPTER: TypeAdapter[Observation] = TypeAdapter(Observation)
+
+
+@dataclass
+class _Seen:
+    names: set[str] = field(default_factory=set)
+    #: Whether the observation was made while operations ran, or before, to find out what they would do.
+    executing: bool = False
+    observation: Observation | None = None
+
+
+_seen: WeakKeyDictionary[Any, _Seen] = WeakKeyDictionary()
+
+
+def expect(*names: str) -> None:
+    """Say which agents this run is about, so that the first observation covers all of them."""
+    entry = _seen.setdefault(ctx_host.get(), _Seen())
+    entry.names.update(names)
+
+
+def observe(*names: str) -> Observation | None:
+    """
+    Return what is true on the current host, asked at most once before and once while operations run.
+
+    None when the host could not be observed: pyinfra has then marked it as failed and said why.
+    """
+    host = ctx_host.get()
+    executing = bool(getattr(ctx_state.get(), "is_executing", False))
+    entry = _seen.setdefault(host, _Seen())
+    if entry.observation is None or entry.executing != executing or not entry.names.issuperset(names):
+        entry.names.update(names)
+        value = host.get_fact(HermesAgents, names=tuple(sorted(entry.names)))
+        entry.observation = None if value is None else _ADAPTER.validate_python(value)
+        entry.executing = executing
+    return entry.observation
+
+
+def observe_agent(name: str) -> AgentState | None:
+    """Return what is true of one agent, see :func:`observe`."""
+    observation = observe(name)
+    return None if observation is None else observation.agent(name)
+
+
+def forget() -> None:
+    """Drop the current host's observation after an operation changed what a later one looks at."""
+    entry = _seen.get(ctx_host.get())
+    if entry is not None:
+        entry.observation = None
