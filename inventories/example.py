@@ -11,6 +11,8 @@ The HERMES_EXAMPLE_* variables let the project's own tests run this very file ag
 import os
 from pathlib import Path
 
+from pyinfra_hermes.deploys.transport import CONNECT_KWARGS
+
 _HERE = Path(__file__).parent
 _SECRETS = os.environ.get("HERMES_EXAMPLE_SECRETS", str(_HERE / "secrets"))
 
@@ -23,6 +25,7 @@ hermes = [
             "ssh_key": os.environ.get("HERMES_EXAMPLE_SSH_KEY", "~/.ssh/id_ed25519"),
             "ssh_known_hosts_file": os.environ.get("HERMES_EXAMPLE_KNOWN_HOSTS", "~/.ssh/known_hosts"),
             "ssh_strict_host_key_checking": "yes",
+            "ssh_paramiko_connect_kwargs": CONNECT_KWARGS,
             "hermes_agents": [
                 {
                     "name": "maurice",

@@ -66,6 +66,7 @@ def unit(agent: str, service: str, slice: str) -> Generator[StringCommand, None,
     wrong = {path: text for path, (text, found) in wanted.items() if not _is_ours(found, text)}
     if wrong or (state.unit is not None and state.unit.needs_reload):
         yield _write_units(wrong)
+        forget()
     else:
         ctx_host.get().noop(f"unit {service_name(agent)} is up to date")
 
