@@ -1,0 +1,5 @@
+"""``python -m pyinfra_hermes.cli``."""
+
+from .main import main
+
+main()

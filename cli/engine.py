@@ -1,0 +1,297 @@
+"""Runs deploys on hosts through pyinfra, in this process, and tells what came of it."""
+
+from __future__ import annotations
+
+# ruff: noqa: E402, I001 - gevent must patch before anything opens a socket or starts a thread
+from gevent import monkey
+
+if not monkey.is_module_patched("socket"):
+    monkey.patch_all()
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+import gevent
+import pyinfra.connectors.util
+from pyinfra.api import Config, Inventory, State
+from pyinfra.api.exceptions import ConnectError, PyinfraError
+from pyinfra.api.operations import run_host_op
+from pyinfra.context import ctx_host, ctx_state
+from typing_extensions import override
+
+from pyinfra_hermes.deploys.transport import CONNECT_KWARGS
+from pyinfra_hermes.facts.agents import HermesAgents
+from pyinfra_hermes.facts.observation import Observation
+
+from .exits import Exit
+from .openssh import Login, connection_problem, explain
+from .problems import Problem
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation on one host, after it ran."""
+
+    host: str
+    name: str
+    changed: bool
+    failed: bool
+    #: Why there was nothing to do, or what the failing command said.
+    text: str
+    seconds: float
+
+
+@dataclass
+class Result:
+    """What came of a run on one host."""
+
+    host: str
+    steps: list[Step] = field(default_factory=list)
+    problem: Problem | None = None
+    #: SSH connections opened and commands run, for those who count.
+    connections: int = 0
+    execs: int = 0
+
+    @property
+    def failed(self) -> Step | None:
+        return next((step for step in self.steps if step.failed), None)
+
+    @property
+    def changed(self) -> bool:
+        return any(step.changed for step in self.steps)
+
+
+#: Told before (``step is None``) and after each operation: host, the operation's name, how it went.
+Watcher = Callable[[str, str, Step | None], None]
+
+
+def host_data(login: Login) -> dict[str, Any]:
+    """Return the pyinfra host data that reaches a host; no secret is in it."""
+    data: dict[str, Any] = {
+        "ssh_hostname": login.address,
+        "ssh_port": login.port,
+        "ssh_user": login.user,
+        "ssh_known_hosts_file": str(login.known_hosts),
+        "ssh_strict_host_key_checking": "yes",
+        "ssh_paramiko_connect_kwargs": CONNECT_KWARGS,
+    }
+    if login.identity_file:
+        data["ssh_key"] = login.identity_file
+    return data
+
+
+class Session:
+    """
+    One connection to each of some hosts, for one run.
+
+    pyinfra's context is global: one session at a time in a process.
+    """
+
+    def __init__(self, logins: Sequence[Login], watch: Watcher | None = None) -> None:
+        self._logins = {login.name: login for login in logins}
+        self._watch = watch or (lambda host, name, step: None)
+        inventory = Inventory(([(login.name, host_data(login)) for login in logins], {}))
+        self._state = State(inventory, Config(CONNECT_TIMEOUT=10), check_for_changes=False)
+        self.results = {name: Result(name) for name in self._logins}
+        self._log = _quiet()
+
+    @classmethod
+    @contextmanager
+    def open(cls, logins: Sequence[Login], watch: Watcher | None = None) -> Iterator[Session]:
+        """Connect to every host at once; a host that cannot be reached has its problem in ``results``."""
+        session = cls(logins, watch)
+        try:
+            session._each(session._connect)
+            yield session
+        finally:
+            session._close()
+
+    def observe(self, *names: str) -> dict[str, Observation]:
+        """Return what is true on each host that could be reached."""
+        found: dict[str, Observation] = {}
+
+        def ask(host: Any) -> None:
+            value = host.get_fact(HermesAgents, names=names, _sudo=self._logins[host.name].needs_sudo)
+            if value is None:
+                self.results[host.name].problem = explain(self._logins[host.name], 1, self._said(host.name))
+            else:
+                found[host.name] = value
+
+        self._each(ask)
+        return found
+
+    def run(self, deploys: Mapping[str, Sequence[Callable[..., None]]]) -> dict[str, Result]:
+        """
+        Run deploys on hosts: of each host in the order given, of all hosts side by side.
+
+        Each callable is a deploy without further arguments but pyinfra's own. A host that fails stops; no
+        other waits for it.
+        """
+        with ctx_state.use(self._state):
+
+            def prepare(host: Any) -> None:
+                for deploy in deploys.get(host.name, ()):
+                    deploy(_sudo=self._logins[host.name].needs_sudo)
+
+            self._each(prepare)
+            self._state.is_executing = True
+            self._each(self._run_host)
+        return self.results
+
+    def _each(self, act: Callable[[Any], None]) -> None:
+        """Do something for every host that has no problem so far, each in a greenlet of its own."""
+
+        def guarded(host: Any) -> None:
+            # Everything is kept for the host: what leaves a greenlet is printed by gevent and lost.
+            try:
+                with ctx_state.use(self._state), ctx_host.use(host):
+                    act(host)
+            except Problem as problem:
+                self.results[host.name].problem = problem
+            except _SudoAsks:
+                self.results[host.name].problem = explain(self._logins[host.name], 1, "sudo: a password is required")
+            except PyinfraError:
+                # "No hosts remaining!" and the like: why is in what pyinfra logged for this host.
+                self.results[host.name].problem = explain(self._logins[host.name], 1, self._said(host.name))
+            except Exception as error:
+                failures.append(error)
+
+        failures: list[Exception] = []
+        hosts = [host for host in self._state.inventory if self.results[host.name].problem is None]
+        with ctx_state.use(self._state):
+            gevent.joinall([gevent.spawn(guarded, host) for host in hosts])
+        if failures:
+            raise failures[0]
+
+    def _connect(self, host: Any) -> None:
+        login = self._logins[host.name]
+        try:
+            host.connect(show_errors=False, raise_exceptions=True)
+        except ConnectError as error:
+            where = f"{login.user}@{login.address} port {login.port}"
+            raise connection_problem(host.name, where, str(error)) from None
+        self._state.activate_host(host)
+        result = self.results[host.name]
+        result.connections += 1
+        _count_execs(host, result)
+
+    def _run_host(self, host: Any) -> None:
+        result = self.results[host.name]
+        for op_hash in self._state.get_op_order():
+            if op_hash not in self._state.ops[host]:
+                continue
+            name = self._label(op_hash)
+            self._watch(host.name, name, None)
+            started = time.monotonic()
+            noops: list[str] = []
+            with _noops(host, noops):
+                succeeded = run_host_op(self._state, host, op_hash)
+            meta = self._state.ops[host][op_hash].operation_meta
+            text = meta.stderr.strip() or meta.stdout.strip() if not succeeded else "".join(noops[-1:])
+            step = Step(
+                host=host.name,
+                name=name,
+                changed=bool(succeeded and meta.did_change()),
+                failed=not succeeded,
+                text=text,
+                seconds=time.monotonic() - started,
+            )
+            result.steps.append(step)
+            self._watch(host.name, name, step)
+            if not succeeded:
+                return
+
+    def _label(self, op_hash: str) -> str:
+        # Hosts share an operation by its position, so it carries the names that each of them gave it:
+        # "maurice: account", "agnes: account". What they have in common is what is done.
+        names = sorted(self._state.get_op_meta(op_hash).names)
+        last = names[0].rpartition(" | ")[2]
+        return last if len(names) == 1 else last.rpartition(": ")[2]
+
+    def _said(self, host: str) -> str:
+        prefix = f"[{host}] "
+        lines = [line.removeprefix(prefix) for line in self._log.lines if line.startswith(prefix)]
+        return "\n".join(line for line in lines if not line.startswith("Error: could not load fact"))
+
+    def _close(self) -> None:
+        for host in self._state.inventory:
+            client = getattr(host.connector, "client", None)
+            if client is not None:
+                client.close()
+
+
+def _count_execs(host: Any, result: Result) -> None:
+    run = host.connector.run_shell_command
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        result.execs += 1
+        return run(*args, **kwargs)
+
+    host.connector.run_shell_command = counted
+
+
+@contextmanager
+def _noops(host: Any, texts: list[str]) -> Iterator[None]:
+    original = host.noop
+
+    def noop(description: str) -> None:
+        texts.append(description)
+        original(description)
+
+    host.noop = noop
+    try:
+        yield
+    finally:
+        del host.noop
+
+
+class _SudoAsks(Exception):
+    """sudo wants a password on a host."""
+
+
+def _never_ask(prompt: str) -> str:
+    raise _SudoAsks
+
+
+# pyinfra asks at the terminal when sudo wants a password, in the middle of a run, and would put it into the
+# command line on the host (`env PYINFRA_SUDO_PASSWORD=... sudo -A`), for everybody there to see.
+pyinfra.connectors.util.getpass = _never_ask  # type: ignore[attr-defined]
+
+
+class _Log(logging.Handler):
+    """Keeps what pyinfra reports as going wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(click.unstyle(record.getMessage()))
+
+
+def _quiet() -> _Log:
+    """Take pyinfra's own words off the terminal: what matters comes back as steps and problems."""
+    log = _Log()
+    for name, handler in (("pyinfra", log), ("paramiko", logging.NullHandler())):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+    return log
+
+
+def check(results: Mapping[str, Result]) -> None:
+    """Raise the problem of the first host that has one; exit 10 when others succeeded."""
+    troubled = [result for result in results.values() if result.problem is not None]
+    if not troubled:
+        return
+    problem = troubled[0].problem
+    assert problem is not None  # noqa: S101 - chosen for having one
+    if len(results) > len(troubled):
+        raise Problem("\n".join(str(result.problem) for result in troubled), problem.remedy, Exit.PARTLY)
+    raise problem

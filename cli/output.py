@@ -1,0 +1,75 @@
+"""What commands print: tables for people, JSON and YAML for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def format_option(command: F) -> F:
+    """Give a command ``-o``: table, json or yaml."""
+    return click.option(
+        "-o",
+        "--output",
+        "format_",
+        type=click.Choice(["table", "json", "yaml"]),
+        default="table",
+        show_default=True,
+        help="How to print.",
+    )(command)
+
+
+def emit(data: Any, format_: str) -> bool:
+    """Print data for a program; False when a person is to be served."""
+    if format_ == "json":
+        click.echo(json.dumps(data, indent=2, default=str))
+    elif format_ == "yaml":
+        import yaml
+
+        click.echo(yaml.safe_dump(json.loads(json.dumps(data, default=str)), sort_keys=False, allow_unicode=True), nl=False)
+    return format_ != "table"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    """Print rows under headings; ``empty`` when there are none. In a pipe: plain text, no line is cut."""
+    if not rows:
+        click.echo(empty)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else 500)
+    grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    if sys.stdout.isatty():
+        console.print(grid)
+    else:
+        with console.capture() as captured:
+            console.print(grid)
+        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        first, *others = value.splitlines() or [""]
+        click.echo(f"{click.style(name.ljust(width), dim=True)}  {first}")
+        for line in others:
+            click.echo(f"{' ' * width}  {line}")
+
+
+def plain(text: str) -> str:
+    """Return text from another machine without what could steer a terminal or reorder what is read."""
+    return "".join(c for c in text if c in "\n\t" or (c.isprintable() and c not in _REORDERING))
+
+
+_REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

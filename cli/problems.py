@@ -1,0 +1,51 @@
+"""What ends a command: a sentence, the command that mends it, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from .exits import Exit
+
+
+class Problem(Exception):
+    """
+    Something that ends a command.
+
+    ``message`` says what happened and where, ``remedy`` the command that mends it, when there is one.
+    """
+
+    def __init__(self, message: str, remedy: str | None = None, exit: Exit = Exit.FAILED) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.exit = exit
+
+
+def translate(error: Exception) -> Problem | None:
+    """Turn an error of another room into a problem; None when it is a bug of ours."""
+    if isinstance(error, Problem):
+        return error
+    # Only a module that is loaded can have raised: looking it up here would cost every start.
+    state = sys.modules.get("pyinfra_hermes.cli.state.errors")
+    if state is not None and isinstance(error, state.StateError):
+        exits = {
+            state.StateLocked: Exit.LOCKED,
+            state.NotFound: Exit.USAGE,
+            state.Ambiguous: Exit.USAGE,
+            state.ApiKeyInvalid: Exit.REFUSED,
+            state.HostKeyConflict: Exit.UNREACHABLE,
+        }
+        return Problem(error.message, error.remedy, exits.get(type(error), Exit.FAILED))
+    for module, name, exit in (
+        ("pyinfra_hermes.deploys.model.names", "InvalidName", Exit.USAGE),
+        ("pyinfra_hermes.deploys.model.providers", "InvalidProvider", Exit.USAGE),
+        ("pyinfra_hermes.deploys.model.releases", "UnknownRelease", Exit.USAGE),
+        ("pyinfra_hermes.deploys.model.spec", "InvalidSpec", Exit.USAGE),
+        ("pyinfra_hermes.deploys.model.dotenv", "CannotEncode", Exit.USAGE),
+        ("pyinfra_hermes.deploys.model.render", "CannotRender", Exit.REFUSED),
+        ("pyinfra_hermes.deploys.wheelhouse", "NoWheels", Exit.FAILED),
+    ):
+        loaded = sys.modules.get(module)
+        if loaded is not None and isinstance(error, getattr(loaded, name)):
+            return Problem(str(error), None, exit)
+    return None
