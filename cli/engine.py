@@ -24,11 +24,11 @@ from pyinfra.api.operations import run_host_op
 from pyinfra.context import ctx_host, ctx_state
 from typing_extensions import override
 
-from pyinfra_hermes.deploys.transport import CONNECT_KWARGS
 from pyinfra_hermes.facts.agents import HermesAgents
 from pyinfra_hermes.facts.observation import Observation
 
 from .exits import Exit
+from .inventory import host_data
 from .openssh import Login, connection_problem, explain
 from .problems import Problem
 
@@ -68,21 +68,6 @@ class Result:
 
 #: Told before (``step is None``) and after each operation: host, the operation's name, how it went.
 Watcher = Callable[[str, str, Step | None], None]
-
-
-def host_data(login: Login) -> dict[str, Any]:
-    """Return the pyinfra host data that reaches a host; no secret is in it."""
-    data: dict[str, Any] = {
-        "ssh_hostname": login.address,
-        "ssh_port": login.port,
-        "ssh_user": login.user,
-        "ssh_known_hosts_file": str(login.known_hosts),
-        "ssh_strict_host_key_checking": "yes",
-        "ssh_paramiko_connect_kwargs": CONNECT_KWARGS,
-    }
-    if login.identity_file:
-        data["ssh_key"] = login.identity_file
-    return data
 
 
 class Session:

@@ -14,6 +14,9 @@ from .model.render import Files, render
 from .model.secret import Secret
 from .model.spec import AgentSpec
 
+#: How the name of the proof ends, by which its failure is told from others.
+ANSWERS = "answers"
+
 
 @deploy("Configure Hermes")
 def configure(
@@ -68,7 +71,7 @@ def configure(
     ]
     started = services.service(name=f"{spec.name}: service", agent=spec.name, restart_after=written)
     services.healthy(
-        name=f"{spec.name}: answers",
+        name=f"{spec.name}: {ANSWERS}",
         agent=spec.name,
         port=spec.port,
         after=[started],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pyinfra import host, state
 from pyinfra.api import deploy
@@ -20,12 +20,8 @@ from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
 from pyinfra_hermes.operations.observing import expect
 
 
-class SecretSource(Protocol):
-    """Something that knows the secrets of an agent, asked late and on the control machine only."""
-
-    def secrets(self, host: str, agent: str) -> Mapping[str, Secret]:
-        """Return an agent's secrets and its provider's."""
-        ...
+#: Something that knows the secrets of an agent, by host and agent; asked late and on the control machine only.
+SecretSource = Callable[[str, str], Mapping[str, Secret]]
 
 
 def agents_of(host_name: str, data: Any, source: SecretSource | None) -> list[tuple[AgentSpec, Mapping[str, Secret]]]:
@@ -40,7 +36,7 @@ def agents_of(host_name: str, data: Any, source: SecretSource | None) -> list[tu
         fields = dict(row)
         references = fields.pop("secrets", {})
         spec = AgentSpec.parse(fields)
-        known = source.secrets(host_name, spec.name) if source else resolve(references)
+        known = source(host_name, spec.name) if source else resolve(references)
         result.append((spec, known))
     check_fleet({host_name: tuple(spec for spec, _ in result)})
     return result
@@ -55,7 +51,7 @@ def hermes() -> None:
 
     + hermes_agents: list of agents, see :class:`pyinfra_hermes.deploys.model.spec.AgentSpec`; each may have ``secrets``,
       references by name (``file:PATH``, ``env:VARIABLE``)
-    + hermes_secrets: an object that knows the secrets instead, see :class:`SecretSource`
+    + hermes_secrets: a function that knows the secrets instead, see :data:`SecretSource`
     + hermes_wheelhouse: folder of wheels to install from, instead of the package index
     + hermes_chat: whether a short conversation is part of the proof; yes when not given
 

@@ -13,6 +13,9 @@ from .model.releases import Release, manifest
 from .model.spec import AgentSpec
 from .wheelhouse import Wheelhouse
 
+#: How the name of the preflight ends, by which its failure is told from others.
+CHECK = "check the host"
+
 
 def requirements(release: Release) -> preflight.Requirements:
     """Return what a release asks of a host, in the preflight's terms."""
@@ -44,7 +47,7 @@ def install(spec: AgentSpec, wheelhouse: Wheelhouse) -> None:
     release = manifest().release(spec.release)
     paths = Layout(spec.name)
     preflight.preflight(
-        name=f"{spec.name}: check the host",
+        name=f"{spec.name}: {CHECK}",
         agent=spec.name,
         release=release.id,
         port=spec.port,

@@ -9,6 +9,7 @@ from pyinfra.api import deploy
 from pyinfra_hermes.operations import services
 from pyinfra_hermes.operations.observing import expect
 
+from .configure import ANSWERS
 from .model.spec import AgentSpec
 
 
@@ -34,7 +35,7 @@ def start(
     expect(spec.name)
     started = services.service(name=f"{spec.name}: service", agent=spec.name, restarted=restart)
     services.healthy(
-        name=f"{spec.name}: answers",
+        name=f"{spec.name}: {ANSWERS}",
         agent=spec.name,
         port=spec.port,
         after=[started],

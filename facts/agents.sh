@@ -34,7 +34,7 @@ for name in $names; do
     [ -e "/var/lib/systemd/linger/$name" ] && echo 'linger yes'
     if [ -f "$units/$service" ]; then
         systemctl show "$service" -p LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus \
-            -p MainPID,NeedDaemonReload,MemoryCurrent,ActiveEnterTimestamp,StatusText 2>/dev/null | sed 's/^/unit /'
+            -p MainPID,NeedDaemonReload,MemoryCurrent,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic 2>/dev/null | sed 's/^/unit /'
         main=$(systemctl show "$service" -p MainPID --value 2>/dev/null)
     else
         main=0

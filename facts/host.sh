@@ -6,6 +6,7 @@ say uid "$(id -u)"
 say os "$(. /etc/os-release 2>/dev/null; printf %s "${ID:-unknown}")"
 say os_version "$(. /etc/os-release 2>/dev/null; printf %s "${VERSION_ID:-unknown}")"
 say arch "$(uname -m)"
+say uptime "$(cut -d. -f1 /proc/uptime)"
 say boot_id "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
 [ -d /run/systemd/system ] && say systemd "$(systemctl --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p')"
 while read -r key kib _; do

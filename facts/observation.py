@@ -29,6 +29,7 @@ class HostState:
     free_mib: Mapping[str, int]
     tools: Mapping[str, str]
     python: str | None
+    uptime_seconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class UnitState:
     needs_reload: bool
     memory_bytes: int | None
     since: str
+    #: Seconds since the unit became active; None while it is not.
+    age_seconds: int | None = None
 
     @property
     def running(self) -> bool:
@@ -160,6 +163,15 @@ class AgentState:
             return {}
         return {str(k): str(v.get("state", "unknown")) for k, v in platforms.items() if isinstance(v, dict)}
 
+    def config_has(self, leaves: Mapping[str, object], absent: Iterable[str]) -> bool:
+        """Tell whether config.yaml is private and has exactly these leaves among those that are ours."""
+        found = self.paths.get("config")
+        if found is None or (found.mode, found.owner) != ("600", self.name):
+            return False
+        if any(self.leaves.get(path) != leaf_digest(value) for path, value in leaves.items()):
+            return False
+        return not any(seen == path or seen.startswith(f"{path}.") for path in absent for seen in self.leaves)
+
     @property
     def traces(self) -> tuple[str, ...]:
         """What of the agent is on the host, for messages; empty when nothing is."""
@@ -236,7 +248,7 @@ def parse(lines: Iterable[str]) -> Observation:
         raise CutOff("the host's answer was cut off")
     return Observation(
         host=_host(host),
-        agents={name: collected.state(listeners) for name, collected in agents.items()},
+        agents={name: collected.state(listeners, int(host.get("uptime") or 0)) for name, collected in agents.items()},
         listeners=tuple(listeners),
         releases=releases,
         slice=paths.get("slice"),
@@ -270,8 +282,8 @@ class _Collected:
         else:
             self.values[word] = rest
 
-    def state(self, listeners: list[Listener]) -> AgentState:
-        unit = _unit(self.unit) if self.unit else None
+    def state(self, listeners: list[Listener], uptime: int) -> AgentState:
+        unit = _unit(self.unit, uptime) if self.unit else None
         processes, stray = (int(n) for n in self.values.get("processes", "0 0").split())
         own = [entry for entry in listeners if unit is not None and 0 < entry.pid == unit.main_pid]
         return AgentState(
@@ -306,6 +318,7 @@ def _host(values: Mapping[str, str]) -> HostState:
         free_mib=per("free_mib:"),
         tools={k.removeprefix("tool:"): v for k, v in values.items() if k.startswith("tool:")},
         python=values.get("python") or None,
+        uptime_seconds=int(values.get("uptime") or 0),
     )
 
 
@@ -319,8 +332,10 @@ def _account(entry: str) -> Account:
     return Account(uid=int(uid), gid=int(gid), home=home, shell=shell, comment=comment)
 
 
-def _unit(values: Mapping[str, str]) -> UnitState:
+def _unit(values: Mapping[str, str], uptime: int) -> UnitState:
     memory = values.get("MemoryCurrent", "")
+    # Both count from the boot of the kernel, so no clock has to be right.
+    entered = int(values.get("ActiveEnterTimestampMonotonic") or 0) // 1_000_000
     return UnitState(
         load=values.get("LoadState", ""),
         active=values.get("ActiveState", ""),
@@ -333,6 +348,7 @@ def _unit(values: Mapping[str, str]) -> UnitState:
         needs_reload=values.get("NeedDaemonReload") == "yes",
         memory_bytes=int(memory) if memory.isdigit() and int(memory) < 2**63 else None,
         since=values.get("ActiveEnterTimestamp", ""),
+        age_seconds=max(0, uptime - entered) if entered and values.get("ActiveState") == "active" else None,
     )
 
 

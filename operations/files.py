@@ -9,7 +9,7 @@ from importlib import resources
 from pyinfra.api import HiddenValue, QuoteString, StringCommand, operation
 from pyinfra.context import ctx_host
 
-from pyinfra_hermes.facts.observation import AgentState, PathState, leaf_digest
+from pyinfra_hermes.facts.observation import PathState
 
 from .commands import as_agent, refuse, unobserved, write_atomically
 from .observing import observe_agent
@@ -194,7 +194,7 @@ def config_leaves(
     if found is not None and not found.kind.startswith("regular"):
         yield refuse(f"{path} is a {found.kind}; move it away")
         return
-    if _config_fits(state, leaves, absent):
+    if state.config_has(leaves, absent):
         ctx_host.get().noop(f"file {path} has what we set")
         return
     script = resources.files("pyinfra_hermes.operations").joinpath("config.py.txt").read_text(encoding="utf-8")
@@ -205,15 +205,6 @@ def config_leaves(
         StringCommand(QuoteString(python), "-I -c", QuoteString(script)),
         stdin=wanted,
     )
-
-
-def _config_fits(state: AgentState, leaves: Mapping[str, str | int | bool], absent: Sequence[str]) -> bool:
-    found = state.paths.get("config")
-    if found is None or (found.mode, found.owner) != ("600", state.name):
-        return False
-    if any(state.leaves.get(path) != leaf_digest(value) for path, value in leaves.items()):
-        return False
-    return not any(seen == path or seen.startswith(f"{path}.") for path in absent for seen in state.leaves)
 
 
 def _is_directory(found: PathState | None, mode: str, owner: str) -> bool:

@@ -13,6 +13,8 @@ _PROVIDER = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}")
 _SSH_USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/+@~-]{0,255}")
 _API_KEY = re.compile(r"[0-9a-f]{64}")
+_ZONE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_URL = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")  # RFC 3986, 2.2 and 2.3
 
 #: Accounts that a Debian or Ubuntu system has, or gets with common packages (base-passwd and sysusers.d).
 #: An account that exists on the host and is not ours is refused there too; this list answers before a connection.
@@ -80,6 +82,9 @@ def ssh_user(value: str) -> str:
 
 def address(value: str) -> str:
     """Check a host's address: a DNS name, an IPv4 address or an IPv6 address (without brackets)."""
+    _, mark, zone = value.partition("%")
+    if mark and not _ZONE.fullmatch(zone):  # ipaddress takes any text for a zone, line ends too
+        raise InvalidName(f"Address {value!r} has no valid zone")
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
@@ -118,13 +123,19 @@ def http_url(value: str) -> str:
     """
     if any(ord(c) <= 32 or ord(c) == 127 for c in value):
         raise InvalidName("URL contains a space or a control character")
-    parts = urlsplit(value)
+    if not _URL.fullmatch(value):
+        raise InvalidName("URL contains a character that must be percent-encoded")
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise InvalidName("URL has no valid host") from None
+    # Until user name and query are ruled out, the value may hold a credential and is not repeated.
     if parts.scheme not in ("http", "https"):
-        raise InvalidName(f"URL {value!r} must start with http:// or https://")
+        raise InvalidName("URL must start with http:// or https://")
     if parts.username is not None or parts.password is not None:
         raise InvalidName("URL must not contain a user name or password; give the key as a secret instead")
     if parts.query or parts.fragment or "?" in value or "#" in value:
-        raise InvalidName(f"URL {value!r} must not have a query or a fragment")
+        raise InvalidName("URL must not have a query or a fragment")
     try:
         host, number = parts.hostname, parts.port
     except ValueError:
@@ -134,9 +145,18 @@ def http_url(value: str) -> str:
     address(host)
     if number is not None:
         port(number)
-    if host == "169.254.169.254" or host.startswith("fe80:"):
+    if _is_link_local(host):
         raise InvalidName(f"URL {value!r} points at a link-local address")
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+
+
+def _is_link_local(host: str) -> bool:
+    # Where clouds hand out credentials to whoever asks.
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(found, "ipv4_mapped", None) or found).is_link_local
 
 
 def is_api_server_key(value: str) -> bool:

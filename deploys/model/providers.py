@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from . import names
 from .secret import Secret
@@ -43,7 +44,7 @@ class Field:
                     return names.model_id(str(value))
                 case "integer":
                     number = int(value)
-                    if number < 1:
+                    if number < 1 or isinstance(value, bool):
                         raise ValueError
                     return number
                 case "secret":
@@ -109,7 +110,7 @@ class ProviderType:
 def openai_base_url(url: str) -> str:
     """Return the root of an OpenAI-compatible API: Hermes answers 404 to everything without ``/v1``."""
     root = names.http_url(url)
-    return root if root.endswith("/v1") else f"{root}/v1"
+    return root if urlsplit(root).path.endswith("/v1") else f"{root}/v1"
 
 
 def _render_custom(options: Mapping[str, Value], secrets: Mapping[str, Secret]) -> Rendered:

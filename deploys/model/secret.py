@@ -43,7 +43,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        one, another = (each._value.encode(errors="surrogatepass") for each in (self, other))
+        return hmac.compare_digest(one, another)
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from . import channels, names, providers, releases
 
@@ -14,6 +23,16 @@ AgentName = Annotated[str, AfterValidator(names.agent_name)]
 MemorySize = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}[MG]$")]
 
 DEFAULT_PORT = 8642
+
+
+def _scalar(value: Any) -> Any:
+    # A union of three types would report three problems for one value.
+    if not isinstance(value, str | int):
+        raise ValueError("should be text, a whole number, true or false")
+    return value
+
+
+Option = Annotated[str | int | bool, BeforeValidator(_scalar)]
 
 
 class InvalidSpec(ValueError):
@@ -28,7 +47,7 @@ class ProviderSpec(_Part):
     """Which provider an agent thinks with: a type of the catalogue and its non-secret options."""
 
     type: str
-    options: dict[str, str | int | bool]
+    options: dict[str, Option]
 
     @model_validator(mode="before")
     @classmethod
@@ -65,7 +84,7 @@ class AgentSpec(_Part):
     method: Literal["wheel"] = "wheel"
     port: int = Field(default=DEFAULT_PORT, ge=1024, le=65535)
     provider: ProviderSpec | None = None
-    channels: dict[str, dict[str, str | int | bool]] = Field(default_factory=lambda: {"api": {}})
+    channels: dict[str, dict[str, Option]] = Field(default_factory=lambda: {"api": {}})
     hardening: Hardening = "standard"
     limits: Limits = Limits()
 
@@ -101,7 +120,11 @@ class AgentSpec(_Part):
                 + e["msg"].removeprefix("Value error, ")
                 for e in error.errors(include_url=False, include_input=False, include_context=False)
             ]
-            raise InvalidSpec("\n".join(problems)) from None
+            raise InvalidSpec("\n".join(_one_line(problem) for problem in problems)) from None
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def check_fleet(specs: Mapping[str, tuple[AgentSpec, ...]]) -> None:

@@ -1,0 +1,176 @@
+"""How agents are: hosts asked side by side over OpenSSH, with the very script that the deploys observe with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from pyinfra_hermes.deploys.model.layout import Layout
+from pyinfra_hermes.deploys.model.render import render
+from pyinfra_hermes.facts.observation import AgentState, Observation, parse
+from pyinfra_hermes.facts.script import observe_agents
+
+from .hosts import login_of
+from .openssh import run_script
+from .problems import Problem
+from .specification import secrets_of, specification
+from .state.lookup import Lookup
+from .state.records import Host, Instance
+from .state.store import State
+
+_SECONDS = 15
+_HOSTS_AT_ONCE = 32
+#: Seconds that a running unit may take until its API listens; channels that cannot be reached cost 30 each.
+_START_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Report:
+    """One agent as it is on record and as it is."""
+
+    instance: Instance
+    #: What the host says of it; None when the host could not be asked.
+    seen: AgentState | None
+    state: str
+    #: Why the state is what it is, when it is not plain.
+    why: str
+    #: What on the host differs from what is on record, by name; values are not shown.
+    drift: tuple[str, ...]
+
+    def data(self) -> dict[str, Any]:
+        """Return the report as plain data, for programs."""
+        host, agent = self.instance
+        seen, unit = self.seen, self.seen.unit if self.seen else None
+        return {
+            "name": agent.name,
+            "host": host.name,
+            "address": host.address,
+            "state": self.state,
+            "why": self.why,
+            "onboarding": agent.onboarding_state,
+            "provider": agent.provider,
+            "model": agent.model,
+            "port": agent.port,
+            "release": agent.release,
+            "hardening": agent.hardening,
+            "drift": list(self.drift),
+            "healthy": bool(seen and seen.healthy),
+            "channels": dict(seen.channels) if seen else {},
+            "linger": "allowed" if seen and seen.linger else "no",
+            "unit": None
+            if unit is None
+            else {
+                "active": unit.active,
+                "sub": unit.sub,
+                "enabled": unit.enabled,
+                "restarts": unit.restarts,
+                "since": unit.since,
+                "main_pid": unit.main_pid,
+                "memory_bytes": unit.memory_bytes,
+            },
+            "installed_at": agent.installed_at.isoformat() if agent.installed_at else None,
+            "applied_at": agent.applied.at.isoformat() if agent.applied else None,
+        }
+
+
+def observe_host_of(state: State, host: Host) -> Observation:
+    """Ask one host about all its agents. Raises :class:`Problem`."""
+    script = observe_agents(host.agents)
+    return parse(run_script(login_of(state, host), script, seconds=_SECONDS).splitlines())
+
+
+def reports(state: State, snapshot: Lookup, hosts: Iterable[Host]) -> list[Report]:
+    """Ask hosts side by side and report on every agent of theirs; a host that does not answer delays no other."""
+    asked = [host for host in hosts if host.agents]
+
+    def ask(host: Host) -> Observation | Problem:
+        try:
+            return observe_host_of(state, host)
+        except Problem as problem:
+            return problem
+        except ValueError as error:
+            return Problem(f"{host.name}: its answer cannot be read: {error}")
+
+    with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
+        answers = dict(zip((host.name for host in asked), pool.map(ask, asked), strict=True))
+    return [
+        report(snapshot, Instance(host, agent), answers[host.name])
+        for host in asked
+        for agent in host.agents.values()
+    ]
+
+
+def report(snapshot: Lookup, instance: Instance, answer: Observation | Problem) -> Report:
+    """Say how one agent is, from what its host answered."""
+    if isinstance(answer, Problem):
+        return Report(instance, None, "unreachable", answer.message, ())
+    seen = answer.agent(instance.agent.name)
+    drift = tuple(_drift(snapshot, instance, answer, seen))
+    state, why = _state(instance, answer, seen)
+    return Report(instance, seen, state, why, drift)
+
+
+def _state(instance: Instance, observed: Observation, seen: AgentState) -> tuple[str, str]:
+    agent, unit = instance.agent, seen.unit
+    if agent.status != "installed" and not seen.healthy:
+        return ("install failed" if agent.status == "failed" else agent.status), agent.error or ""
+    if not seen.traces:
+        return "missing", "nothing of it is on the host"
+    if seen.account is not None and not seen.ours:
+        return "unknown", f"the account {agent.name} is not ours"
+    if unit is None:
+        return "missing", "its unit is not on the host"
+    if unit.sub == "auto-restart" or (unit.restarts > 0 and not seen.healthy):
+        return "crash-looping", f"{unit.restarts} restarts, exit status {unit.exit_status}"
+    if unit.active == "failed":
+        return "failed", f"{unit.result}, exit status {unit.exit_status}"
+    if unit.running:
+        return _running(instance, observed, seen)
+    if unit.active in ("activating", "deactivating", "reloading"):
+        return {"activating": "starting", "deactivating": "stopping"}.get(unit.active, unit.active), unit.sub
+    if agent.onboarding_state != "ready":
+        return "not onboarded", f"onboarding is at {agent.onboarding_state}"
+    return "stopped", "" if not unit.enabled else "it is enabled and will start with the host"
+
+
+def _running(instance: Instance, observed: Observation, seen: AgentState) -> tuple[str, str]:
+    port = instance.agent.port
+    if seen.healthy:
+        broken = [f"{name} {state}" for name, state in seen.channels.items() if state != "connected"]
+        return ("degraded", ", ".join(broken)) if broken else ("running", "")
+    holder = observed.listener(port)
+    if seen.listening is None and holder is not None:
+        return "unhealthy", f"port {port} is held by another process (pid {holder.pid})"
+    if seen.listening is None:
+        age = seen.unit.age_seconds if seen.unit else None
+        if age is not None and age < _START_SECONDS:
+            return "starting", f"for {age} s; nothing listens on port {port} yet"
+        return "unhealthy", f"nothing listens on port {port}"
+    answers = ", ".join(f"{name} {answer.status or 'no answer'}" for name, answer in seen.answers.items())
+    return "unhealthy", answers or "its .env has no valid API_SERVER_KEY"
+
+
+def _drift(snapshot: Lookup, instance: Instance, observed: Observation, seen: AgentState) -> Iterable[str]:
+    if instance.agent.applied is None or not seen.ours:
+        return
+    paths = Layout(instance.agent.name)
+    try:
+        files = render(specification(snapshot, instance), secrets_of(snapshot, instance))
+    except Exception as error:
+        # What is on record cannot be rendered: that is worth a line in a listing, not the end of it.
+        yield f"record: {error}"
+        return
+    wanted: Mapping[str, bool] = {
+        ".env": _is(seen, "env", files.env.reveal(), "600", paths.agent),
+        "config.yaml": seen.config_has(files.leaves, files.absent_leaves),
+        paths.service: _is(seen, "unit", files.service, "644", "root"),
+        "release": files.release.id in observed.releases,
+    }
+    yield from (name for name, same in wanted.items() if not same)
+
+
+def _is(seen: AgentState, key: str, text: str, mode: str, owner: str) -> bool:
+    found = seen.paths.get(key)
+    return found is not None and found.is_file(text.encode(), mode, owner)

@@ -1,0 +1,284 @@
+"""The state as a whole: read as it was at one moment, changed in one transaction."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+from . import generations, journal
+from .directory import FileIdentity, OpenDirectory, StateDirectory, read_all
+from .documents import Defect, decode, encode
+from .errors import StateCorrupt, StateInvalid
+from .locking import DEFAULT_WAIT
+from .lookup import Lookup
+from .records import Document, Host, HostsFile, Provider, ProvidersFile, SecretsFile
+from .timestamps import rfc3339_of
+from .writing import commit, writer
+
+D = TypeVar("D", bound=Document)
+
+#: How often a reader starts again because a writer came in between, before it waits for its turn.
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Snapshot(Lookup):
+    """The state at one moment. Nothing in it can be changed."""
+
+    path: Path
+    hosts: Mapping[str, Host]
+    providers: Mapping[str, Provider]
+    secrets: SecretsFile
+
+
+class Transaction(Lookup):
+    """The state while it is changed; see :meth:`State.transaction`."""
+
+    hosts: dict[str, Host]
+    providers: dict[str, Provider]
+    secrets: SecretsFile
+
+    def __init__(self, path: Path, files: _Files) -> None:
+        self.path = path
+        self.hosts = files.hosts.hosts
+        self.providers = files.providers.providers
+        self.secrets = files.secrets
+
+
+class State:
+    """
+    What the control machine knows of the fleet.
+
+    Reading takes no lock and writes nothing, unless a command was stopped in the middle of a change, which is
+    finished first then.
+    """
+
+    def __init__(self, directory: StateDirectory, *, lock_wait: float = DEFAULT_WAIT) -> None:
+        self.directory = directory
+        self.lock_wait = lock_wait
+        self._writing: set[int] = set()
+
+    @classmethod
+    def open(cls, directory: StateDirectory | Path | None = None, *, lock_wait: float = DEFAULT_WAIT) -> Self:
+        """Use a directory, the user's own by default. Nothing is touched before it is read or changed."""
+        if directory is None:
+            directory = StateDirectory.default()
+        elif isinstance(directory, Path):
+            directory = StateDirectory(directory)
+        return cls(directory, lock_wait=lock_wait)
+
+    def read(self) -> Snapshot:
+        """
+        Return the state as it was at one moment: of each change all files or none.
+
+        A directory that is not there is empty. Raises :class:`StateRefused`, :class:`StateReadFailed` and
+        :class:`StateCorrupt`.
+        """
+        files = self._read()
+        for document in files.documents():
+            document.seal()
+        return Snapshot(self.directory.path, files.hosts.hosts, files.providers.providers, files.secrets)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """
+        Change the state: what was done to ``tx`` is recorded at the end of the block, all of it or nothing.
+
+        An exception in the block undoes it. A file that was not changed is not written. The writer's lock is
+        held for as long as the block runs, so no connection and no question to the user belongs in it.
+
+        Raises what :meth:`read` raises, and :class:`StateLocked`, :class:`StateInvalid`,
+        :class:`StateWriteFailed`.
+        """
+        with self._once_per_thread(), writer(self.directory, self.lock_wait) as directory:
+            files = _believed(directory, _decoded(directory, _contents(directory)))
+            before = files.encoded(directory.path)
+            tx = Transaction(directory.path, files)
+            yield tx
+            after = _Files.holding(tx).encoded(directory.path)
+            changed = {name: content for name, content in after.items() if content != before[name]}
+            if changed:
+                commit(directory, changed)
+
+    def _read(self) -> _Files:
+        for _ in range(_ATTEMPTS):
+            with self.directory.opened() as directory:
+                if directory is None:
+                    return _Files()
+                if not journal.exists(directory):
+                    outcome = _decoded_at_one_moment(directory)
+                    if outcome is not None:
+                        return _believed(directory, outcome)
+                    continue
+            with writer(self.directory, self.lock_wait):
+                pass  # the change has ended now, or was finished for a writer that was stopped
+        with writer(self.directory, self.lock_wait) as directory:
+            return _believed(directory, _decoded(directory, _contents(directory)))
+
+    @contextmanager
+    def _once_per_thread(self) -> Iterator[None]:
+        thread = threading.get_ident()
+        if thread in self._writing:
+            raise RuntimeError("a transaction inside a transaction would wait for itself")
+        self._writing.add(thread)
+        try:
+            yield
+        finally:
+            self._writing.remove(thread)
+
+
+class _Files:
+    """The documents of the directory."""
+
+    def __init__(
+        self,
+        hosts: HostsFile | None = None,
+        providers: ProvidersFile | None = None,
+        secrets: SecretsFile | None = None,
+    ) -> None:
+        self.hosts = hosts or HostsFile()
+        self.providers = providers or ProvidersFile()
+        self.secrets = secrets or SecretsFile()
+
+    @classmethod
+    def holding(cls, tx: Transaction) -> Self:
+        """Put what a transaction holds into documents, unchecked: :meth:`encoded` checks it."""
+        return cls(
+            HostsFile.model_construct(hosts=tx.hosts),
+            ProvidersFile.model_construct(providers=tx.providers),
+            tx.secrets,
+        )
+
+    def documents(self) -> tuple[HostsFile, ProvidersFile, SecretsFile]:
+        """All documents."""
+        return self.hosts, self.providers, self.secrets
+
+    def encoded(self, path: Path) -> dict[str, bytes]:
+        """Give the content of each file by its name. Raises :class:`StateInvalid`."""
+        contents = {}
+        for document in self.documents():
+            content = encode(document)
+            if isinstance(content, Defect):
+                file = path / document.FILENAME
+                raise StateInvalid(f"This cannot be recorded in {file}: {content.what}. Nothing was written")
+            contents[document.FILENAME] = content
+        return contents
+
+
+@dataclass(frozen=True)
+class _Bad:
+    """A file that cannot be believed."""
+
+    kind: type[Document]
+    defect: Defect
+
+
+def _contents(directory: OpenDirectory) -> dict[str, bytes | None]:
+    return {kind.FILENAME: directory.read(kind.FILENAME) for kind in (HostsFile, ProvidersFile, SecretsFile)}
+
+
+def _decoded(directory: OpenDirectory, contents: Mapping[str, bytes | None]) -> _Files | _Bad:
+    # Returned, not raised: the frames of an error's traceback must not hold the content of secrets.json.
+    hosts = _document(directory, HostsFile, contents)
+    if isinstance(hosts, _Bad):
+        return hosts
+    providers = _document(directory, ProvidersFile, contents)
+    if isinstance(providers, _Bad):
+        return providers
+    secrets = _document(directory, SecretsFile, contents)
+    return secrets if isinstance(secrets, _Bad) else _Files(hosts, providers, secrets)
+
+
+def _document(directory: OpenDirectory, kind: type[D], contents: Mapping[str, bytes | None]) -> D | _Bad:
+    content = contents[kind.FILENAME]
+    if content is not None:
+        document = decode(kind, content)
+        return _Bad(kind, document) if isinstance(document, Defect) else document
+    with directory.folder(generations.FOLDER) as folder:
+        # We never remove a state file, so this is no beginning: somebody did, or it was lost.
+        if folder is not None and generations.numbers(folder, kind.FILENAME):
+            return _Bad(kind, Defect("is not there, although earlier versions of it are"))
+    return kind()
+
+
+def _decoded_at_one_moment(directory: OpenDirectory) -> _Files | _Bad | None:
+    """
+    Read all files without the lock; None when a writer came in between.
+
+    Writers replace files and never change them. So when no change was under way after the last file was
+    opened, and every name still means the file that was opened, all files were there together at the moment
+    in between. They are held open for the comparison, because the inode of a closed file may be given to its
+    successor.
+    """
+    kinds = (HostsFile, ProvidersFile, SecretsFile)
+    with ExitStack() as held:
+        opened: dict[str, int | None] = {}
+        for kind in kinds:
+            descriptor = directory.open_file(kind.FILENAME)
+            opened[kind.FILENAME] = descriptor
+            if descriptor is not None:
+                held.callback(os.close, descriptor)
+        contents = {
+            name: None if descriptor is None else read_all(descriptor, directory.path / name)
+            for name, descriptor in opened.items()
+        }
+        if journal.exists(directory):
+            return None
+        for name, descriptor in opened.items():
+            if _identity(directory.status(name)) != _identity(
+                None if descriptor is None else os.fstat(descriptor)
+            ):
+                return None
+    return _decoded(directory, contents)
+
+
+def _identity(status: os.stat_result | None) -> FileIdentity | None:
+    return None if status is None else FileIdentity.of(status)
+
+
+def _believed(directory: OpenDirectory, outcome: _Files | _Bad) -> _Files:
+    if isinstance(outcome, _Bad):
+        raise _corrupt(directory, outcome)
+    return outcome
+
+
+def _corrupt(directory: OpenDirectory, bad: _Bad) -> StateCorrupt:
+    path = directory.path / bad.kind.FILENAME
+    message = f"{path}: {bad.defect.what}. Nothing was overwritten"
+    if bad.defect.is_newer:
+        return StateCorrupt(
+            f"{message}. A later version of pyinfra-hermes wrote it", "pip install --upgrade pyinfra-hermes"
+        )
+    good = _last_good(directory, bad.kind)
+    if good is None:
+        return StateCorrupt(
+            f"{message}. There is no earlier version that is whole",
+            f"Mend it by hand, or begin without it: mv {_quoted(path)} {_quoted(path)}.bad",
+        )
+    version, written = good
+    return StateCorrupt(
+        f"{message}. The last good version is {version}, of {written}",
+        f"cp -p {_quoted(version)} {_quoted(path)}",
+    )
+
+
+def _last_good(directory: OpenDirectory, kind: type[Document]) -> tuple[Path, str] | None:
+    with directory.folder(generations.FOLDER) as folder:
+        if folder is None:
+            return None
+        for number in generations.numbers(folder, kind.FILENAME):
+            name = generations.file_name(kind.FILENAME, number)
+            status = folder.status(name)
+            if status is not None and not isinstance(decode(kind, folder.read(name) or b""), Defect):
+                return folder.path / name, rfc3339_of(status.st_mtime)
+    return None
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
