@@ -14,7 +14,7 @@ from pyinfra_hermes.deploys.model import names
 from pyinfra_hermes.deploys.model.releases import manifest
 from pyinfra_hermes.deploys.model.render import render
 from pyinfra_hermes.deploys.model.secret import REDACTED, Secret
-from pyinfra_hermes.deploys.model.spec import DEFAULT_PORT
+from pyinfra_hermes.deploys.model.spec import DEFAULT_PORT, Hardening
 
 from . import asking
 from .exits import Exit
@@ -44,7 +44,7 @@ class Installation:
     name: str
     release: str | None = None
     port: int | None = None
-    hardening: str | None = None
+    hardening: Hardening | None = None
     wheelhouse: Path | None = None
     verbose: bool = False
 
@@ -86,7 +86,7 @@ def install(wanted: Installation) -> bool:
         try:
             spec = specification(snapshot := state.read(), snapshot.agent(f"{host.name}/{wanted.name}"))
             wheelhouse = Wheelhouse(source=wanted.wheelhouse)
-            result = session.run({host.name: [lambda **kw: deploy(spec, wheelhouse, **kw)]})[host.name]
+            result = session.run({host.name: [lambda **kw: deploy(spec=spec, wheelhouse=wheelhouse, **kw)]})[host.name]
         except BaseException as error:
             _set_failed(state, host.name, wanted.name, _first_line(str(error)) or type(error).__name__)
             raise
@@ -107,7 +107,7 @@ class Configuration:
     agent: str
     provider: str | None = None
     model: str | None = None
-    hardening: str | None = None
+    hardening: Hardening | None = None
     stage: str | None = None
     chat: bool = True
     wheelhouse: Path | None = None
@@ -152,8 +152,8 @@ def start(reference: str, *, force: bool, restart: bool, verbose: bool) -> bool:
 
     from pyinfra_hermes.deploys.lifecycle import start as deploy
 
-    def act(progress: Progress) -> list[Callable[..., None]]:
-        return [lambda **kw: deploy(spec, restart=restart, progress=progress.waiting, **kw)]
+    def act(progress: Progress) -> list[Callable[..., object]]:
+        return [lambda **kw: deploy(spec=spec, restart=restart, progress=progress.waiting, **kw)]
 
     return _run(state, instance, act, _known_secrets(state, instance), verbose)
 
@@ -167,7 +167,7 @@ def stop(reference: str, *, verbose: bool) -> bool:
 
     from pyinfra_hermes.deploys.lifecycle import stop as deploy
 
-    return _run(state, instance, lambda _: [lambda **kw: deploy(spec, **kw)], {}, verbose)
+    return _run(state, instance, lambda _: [lambda **kw: deploy(spec=spec, **kw)], {}, verbose)
 
 
 def remove(reference: str, *, host: str | None, yes: bool, local_only: bool, verbose: bool) -> bool:
@@ -210,7 +210,7 @@ def _remove_from_host(state: State, host: Host, name: str, verbose: bool) -> boo
         Progress.shown(f"{host.name}  connecting", verbose) as progress,
         Session.open([login_of(state, host)], progress.step) as session,
     ):
-        result = session.run({host.name: [lambda **kw: deploy(name, **kw)]})[host.name]
+        result = session.run({host.name: [lambda **kw: deploy(agent=name, **kw)]})[host.name]
     problem = _problem(result, {})
     if problem is not None:
         if problem.exit == Exit.UNREACHABLE:
@@ -229,7 +229,9 @@ def _choose(state: State, instance: Instance, wanted: Configuration) -> Instance
     elif provider is None:
         if not snapshot.providers:
             raise Problem(
-                "No providers configured.", "clm provider add NAME --type ollama --url URL --model MODEL", Exit.REFUSED
+                "No providers configured.",
+                "clm provider add NAME --type ollama --url URL --model MODEL",
+                Exit.REFUSED,
             )
         provider = asking.choice("Provider", "--provider", sorted(snapshot.providers))
     if wanted.model is not None:
@@ -242,14 +244,16 @@ def _choose(state: State, instance: Instance, wanted: Configuration) -> Instance
             record.model = None
         record.provider = provider
         record.model = wanted.model or record.model
-        record.hardening = wanted.hardening or record.hardening  # type: ignore[assignment]
+        record.hardening = wanted.hardening or record.hardening
         if (record.provider, record.model, record.hardening) != before:
             record.onboarding.pop("validate", None)
         for stage in ("providers", "channels"):
             if wanted.stage in (None, stage, "validate"):
-                detail: dict[str, str | int | bool] = {"provider": str(provider)} if stage == "providers" else {"channels": "api"}
-                if stage not in record.onboarding or record.onboarding[stage].detail != detail:  # type: ignore[index]
-                    record.onboarding[stage] = StageResult(status="done", detail=detail)  # type: ignore[index]
+                detail: dict[str, str | int | bool] = (
+                    {"provider": str(provider)} if stage == "providers" else {"channels": "api"}
+                )
+                if stage not in record.onboarding or record.onboarding[stage].detail != detail:
+                    record.onboarding[stage] = StageResult(status="done", detail=detail)
         # Hermes owns SOUL.md; there is nothing to ask.
         record.onboarding.setdefault("identity", StageResult(status="skipped"))
         specification(tx, Instance(tx.host(instance.host.name), record))
@@ -268,17 +272,20 @@ def _apply(state: State, instance: Instance, wanted: Configuration) -> bool:
 
     wheelhouse = Wheelhouse(source=wanted.wheelhouse)
 
-    def act(progress: Progress) -> list[Callable[..., None]]:
+    def act(progress: Progress) -> list[Callable[..., object]]:
         return [
-            lambda **kw: base(spec, wheelhouse, **kw),
-            lambda **kw: deploy(spec, known, chat=wanted.chat, progress=progress.waiting, **kw),
+            lambda **kw: base(spec=spec, wheelhouse=wheelhouse, **kw),
+            lambda **kw: deploy(spec=spec, secrets=known, chat=wanted.chat, progress=progress.waiting, **kw),
         ]
 
     changed = _run(state, instance, act, known, wanted.verbose)
     with state.transaction() as tx:
         record = tx.host(instance.host.name).agents[instance.agent.name]
         applied = Applied(digest=digest(files), release=spec.release)
-        if record.applied is None or (record.applied.digest, record.applied.release) != (applied.digest, applied.release):
+        if record.applied is None or (record.applied.digest, record.applied.release) != (
+            applied.digest,
+            applied.release,
+        ):
             record.applied = applied
         if "validate" not in record.onboarding or changed:
             record.onboarding["validate"] = StageResult(status="done", detail={"chat": wanted.chat})
@@ -288,7 +295,7 @@ def _apply(state: State, instance: Instance, wanted: Configuration) -> bool:
 def _run(
     state: State,
     instance: Instance,
-    act: Callable[[Progress], Sequence[Callable[..., None]]],
+    act: Callable[[Progress], Sequence[Callable[..., object]]],
     known: Mapping[str, Secret],
     verbose: bool,
 ) -> bool:
@@ -328,7 +335,9 @@ def _problem(result: Result, known: Mapping[str, Secret]) -> Problem | None:
     if step.name.endswith(CHECK):
         return _preflight_problem(result.host, text.splitlines())
     return Problem(
-        f"{result.host}: {step.name}: {text}", None, Exit.UNHEALTHY if step.name.endswith(ANSWERS) else Exit.FAILED
+        f"{result.host}: {step.name}: {text}",
+        None,
+        Exit.UNHEALTHY if step.name.endswith(ANSWERS) else Exit.FAILED,
     )
 
 
@@ -360,20 +369,27 @@ def _reserve(state: State, wanted: Installation, release: str, port: int) -> Non
         agents = tx.host(wanted.host).agents
         for other in agents.values():
             if other.port == port and other.name != wanted.name:
-                raise Problem(f"Port {port} is agent {other.name}'s on {wanted.host}", "Choose another --port", Exit.USAGE)
+                raise Problem(
+                    f"Port {port} is agent {other.name}'s on {wanted.host}",
+                    "Choose another --port",
+                    Exit.USAGE,
+                )
         record = agents.get(wanted.name)
         if record is None:
             record = agents[wanted.name] = Agent(name=wanted.name, release=release, port=port, status="installing")
         record.release, record.port = release, port
         if wanted.hardening is not None:
-            record.hardening = wanted.hardening  # type: ignore[assignment]
+            record.hardening = wanted.hardening
         if record.status != "installed":
             record.status, record.error = "installing", None
         scope = agent_scope(wanted.host, wanted.name)
         key = tx.secrets.get(scope, API_SERVER_KEY)
         if key is None or not names.is_api_server_key(key.reveal()):
             if key is not None:
-                click.echo(f"Warning: the {API_SERVER_KEY} on record had the wrong shape; a new one was made.", err=True)
+                click.echo(
+                    f"Warning: the {API_SERVER_KEY} on record had the wrong shape; a new one was made.",
+                    err=True,
+                )
             tx.secrets.set(scope, API_SERVER_KEY, Secret(random.token_hex(32)), description=_KEY_DESCRIPTION)
 
 

@@ -42,7 +42,9 @@ def choice(label: str, flag: str, options: list[str]) -> str:
     """Ask for one of some names."""
     if not interactive():
         raise missing(label, flag)
-    answer: str = click.prompt(label, type=click.Choice(options), default=options[0] if len(options) == 1 else None, err=True)
+    answer: str = click.prompt(
+        label, type=click.Choice(options), default=options[0] if len(options) == 1 else None, err=True
+    )
     return answer
 
 
@@ -53,7 +55,9 @@ def hidden(label: str, flag: str, required: bool) -> Secret | None:
             raise missing(label, flag)
         return None
     hint = "" if required else " (Enter for none)"
-    answer = click.prompt(f"{label}{hint}", default=None if required else "", hide_input=True, show_default=False, err=True)
+    answer = click.prompt(
+        f"{label}{hint}", default=None if required else "", hide_input=True, show_default=False, err=True
+    )
     return Secret(answer) if answer else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# ruff: noqa: E402, I001 - gevent must patch before anything opens a socket or starts a thread
 from gevent import monkey
 
 if not monkey.is_module_patched("socket"):
@@ -13,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import gevent
@@ -110,7 +109,7 @@ class Session:
         self._each(ask)
         return found
 
-    def run(self, deploys: Mapping[str, Sequence[Callable[..., None]]]) -> dict[str, Result]:
+    def run(self, deploys: Mapping[str, Sequence[Callable[..., object]]]) -> dict[str, Result]:
         """
         Run deploys on hosts: of each host in the order given, of all hosts side by side.
 
@@ -239,13 +238,13 @@ class _SudoAsks(Exception):
     """sudo wants a password on a host."""
 
 
-def _never_ask(prompt: str) -> str:
+def _never_ask(prompt: str = "", stream: TextIO | None = None) -> str:
     raise _SudoAsks
 
 
 # pyinfra asks at the terminal when sudo wants a password, in the middle of a run, and would put it into the
 # command line on the host (`env PYINFRA_SUDO_PASSWORD=... sudo -A`), for everybody there to see.
-pyinfra.connectors.util.getpass = _never_ask  # type: ignore[attr-defined]
+pyinfra.connectors.util.getpass = _never_ask
 
 
 class _Log(logging.Handler):
@@ -276,7 +275,7 @@ def check(results: Mapping[str, Result]) -> None:
     if not troubled:
         return
     problem = troubled[0].problem
-    assert problem is not None  # noqa: S101 - chosen for having one
+    assert problem is not None
     if len(results) > len(troubled):
         raise Problem("\n".join(str(result.problem) for result in troubled), problem.remedy, Exit.PARTLY)
     raise problem

@@ -96,9 +96,7 @@ def reports(state: State, snapshot: Lookup, hosts: Iterable[Host]) -> list[Repor
     with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
         answers = dict(zip((host.name for host in asked), pool.map(ask, asked), strict=True))
     return [
-        report(snapshot, Instance(host, agent), answers[host.name])
-        for host in asked
-        for agent in host.agents.values()
+        report(snapshot, Instance(host, agent), answers[host.name]) for host in asked for agent in host.agents.values()
     ]
 
 

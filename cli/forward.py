@@ -45,7 +45,7 @@ def forwarded(state: State, instance: Instance) -> Iterator[Path]:
             text=True,
             errors="replace",
         )
-        assert process.stdin and process.stdout and process.stderr  # noqa: S101 - asked for above
+        assert process.stdin and process.stdout and process.stderr
         try:
             process.stdin.write(await_start(agent.name, agent.port, _START_SECONDS) + "echo end\nexec cat >/dev/null\n")
             process.stdin.flush()

@@ -198,7 +198,8 @@ def _confirm_key(login: Login, key: HostKey, fingerprint: str | None) -> None:
     if fingerprint is not None:
         if fingerprint != key.fingerprint:
             raise Problem(
-                f"{login.name}: the key of {login.address} is {key.fingerprint}, not {fingerprint}. Nothing was trusted.",
+                f"{login.name}: the key of {login.address} is {key.fingerprint}, not {fingerprint}. "
+                "Nothing was trusted.",
                 None,
                 Exit.UNREACHABLE,
             )
@@ -207,7 +208,11 @@ def _confirm_key(login: Login, key: HostKey, fingerprint: str | None) -> None:
     asking.confirm("Is this the host's key?", f"--host-key-fingerprint {key.fingerprint}")
     # Between the question and the answer somebody else may have taken the host's place.
     if offered_key(login) != key:
-        raise Problem(f"{login.name}: the host shows another key than a moment ago. Nothing was trusted.", None, Exit.UNREACHABLE)
+        raise Problem(
+            f"{login.name}: the host shows another key than a moment ago. Nothing was trusted.",
+            None,
+            Exit.UNREACHABLE,
+        )
 
 
 def _try(login: Login, key: HostKey) -> None:
@@ -217,4 +222,7 @@ def _try(login: Login, key: HostKey) -> None:
     with tempfile.TemporaryDirectory(prefix="clm-") as folder:
         known = Path(folder) / "known_hosts"
         known.write_text(with_key("", login.address, login.port, key), encoding="utf-8")
-        run_script(Login(login.name, login.address, login.port, login.user, login.identity_file, known), "id -u >/dev/null\n")
+        run_script(
+            Login(login.name, login.address, login.port, login.user, login.identity_file, known),
+            "id -u >/dev/null\n",
+        )

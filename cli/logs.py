@@ -19,7 +19,11 @@ def show(reference: str, *, lines: int, follow: bool, since: str | None) -> int:
     state = State.open()
     instance = state.read().agent(reference)
     login = login_of(state, instance.host)
-    options = ["--output=short-iso", *(["--follow"] if follow else []), *(["--since", since] if since else [])]
+    options = [
+        "--output=short-iso",
+        *(["--follow"] if follow else []),
+        *(["--since", since] if since else []),
+    ]
     script = f"{journal_functions()}journal {shlex.join([instance.agent.name, str(lines), *options])}\n"
     process = subprocess.Popen(
         login.command(login.as_root()),
@@ -29,7 +33,7 @@ def show(reference: str, *, lines: int, follow: bool, since: str | None) -> int:
         text=True,
         errors="replace",
     )
-    assert process.stdin and process.stdout and process.stderr  # noqa: S101 - asked for above
+    assert process.stdin and process.stdout and process.stderr
     try:
         process.stdin.write(script)
         process.stdin.close()

@@ -44,7 +44,14 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Show the version.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version.",
+)
 def cli() -> None:
     """Install, configure, supervise, check, talk to and remove Hermes agents on your hosts, over SSH."""
 

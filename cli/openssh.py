@@ -96,7 +96,9 @@ def connection_problem(name: str, where: str, text: str) -> Problem:
             Exit.UNREACHABLE,
         )
     if "Host key verification failed" in text or "No host key for" in text or "not found in known_hosts" in text:
-        return Problem(f"{name}: the host key of {where} is not trusted yet", f"clm host trust {name}", Exit.UNREACHABLE)
+        return Problem(
+            f"{name}: the host key of {where} is not trusted yet", f"clm host trust {name}", Exit.UNREACHABLE
+        )
     if "Permission denied" in text or "Authentication" in text or "No authentication methods" in text:
         return Problem(
             f"{name}: {where} does not let us in: {last}",
@@ -133,7 +135,14 @@ def offered_key(login: Login) -> HostKey:
     with tempfile.TemporaryDirectory(prefix="clm-") as folder:
         seen = Path(folder) / "known_hosts"
         probe = Login(login.name, login.address, login.port, login.user, None, seen)
-        options = ("-o", "StrictHostKeyChecking=accept-new", "-o", "PreferredAuthentications=none", "-o", "HashKnownHosts=no")
+        options = (
+            "-o",
+            "StrictHostKeyChecking=accept-new",
+            "-o",
+            "PreferredAuthentications=none",
+            "-o",
+            "HashKnownHosts=no",
+        )
         # The first value of an option wins, so ours stand before those of every other command.
         command = probe.command("true")
         command[1:1] = options

@@ -32,7 +32,10 @@ def emit(data: Any, format_: str) -> bool:
     elif format_ == "yaml":
         import yaml
 
-        click.echo(yaml.safe_dump(json.loads(json.dumps(data, default=str)), sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(
+            yaml.safe_dump(json.loads(json.dumps(data, default=str)), sort_keys=False, allow_unicode=True),
+            nl=False,
+        )
     return format_ != "table"
 
 

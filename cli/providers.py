@@ -15,7 +15,9 @@ from .state.records import Provider, provider_scope
 from .state.store import State
 
 
-def add_provider(name: str, declaration: ProviderType, options: Mapping[str, Value], secrets: Mapping[str, Secret]) -> None:
+def add_provider(
+    name: str, declaration: ProviderType, options: Mapping[str, Value], secrets: Mapping[str, Secret]
+) -> None:
     """Take a provider and its keys on record, both or neither."""
     names.provider_name(name)
     for field, value in secrets.items():

@@ -19,7 +19,6 @@ from pyinfra_hermes.deploys.references import UnresolvedSecret, resolve
 from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
 from pyinfra_hermes.operations.observing import expect
 
-
 #: Something that knows the secrets of an agent, by host and agent; asked late and on the control machine only.
 SecretSource = Callable[[str, str], Mapping[str, Secret]]
 
@@ -49,8 +48,8 @@ def hermes() -> None:
 
     Host data:
 
-    + hermes_agents: list of agents, see :class:`pyinfra_hermes.deploys.model.spec.AgentSpec`; each may have ``secrets``,
-      references by name (``file:PATH``, ``env:VARIABLE``)
+    + hermes_agents: list of agents, see :class:`pyinfra_hermes.deploys.model.spec.AgentSpec`; each may have
+      ``secrets``, references by name (``file:PATH``, ``env:VARIABLE``)
     + hermes_secrets: a function that knows the secrets instead, see :data:`SecretSource`
     + hermes_wheelhouse: folder of wheels to install from, instead of the package index
     + hermes_chat: whether a short conversation is part of the proof; yes when not given
@@ -71,11 +70,11 @@ def hermes() -> None:
     wheelhouse = Wheelhouse(source=Path(folder).expanduser() if folder else None)
     expect(*(spec.name for spec, _ in agents))
     for spec, secrets in agents:
-        install(spec, wheelhouse)
+        install(spec=spec, wheelhouse=wheelhouse)
         if spec.provider is None:
             continue
         try:
-            configure(spec, secrets, chat=host.data.get("hermes_chat", True))
+            configure(spec=spec, secrets=secrets, chat=host.data.get("hermes_chat", True))
         except CannotRender as error:
             raise DeployError(str(error)) from None
 

@@ -14,9 +14,7 @@ from .model.spec import AgentSpec
 
 
 @deploy("Start Hermes")
-def start(
-    spec: AgentSpec, restart: bool = False, progress: Callable[[str], None] | None = None
-) -> None:
+def start(spec: AgentSpec, restart: bool = False, progress: Callable[[str], None] | None = None) -> None:
     """
     Start an agent and prove that it serves; with ``restart`` also one that runs already.
 

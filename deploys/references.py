@@ -40,7 +40,9 @@ def _from_file(name: str, path: Path) -> Secret:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        hint = f"umask 077; openssl rand -hex 32 >{path}" if name == "HERMES_API_SERVER_KEY" else f"umask 077; cat >{path}"
+        hint = (
+            f"umask 077; openssl rand -hex 32 >{path}" if name == "HERMES_API_SERVER_KEY" else f"umask 077; cat >{path}"
+        )
         raise UnresolvedSecret(f"{name}: {path} does not exist. Make it with: {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UnresolvedSecret(f"{name}: {path} cannot be read: {type(error).__name__}") from None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing_extensions import override
-
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
 
 from .observation import Observation, parse
 from .script import observe_agents
@@ -38,7 +37,7 @@ class HermesAgents(FactBase[Observation | None]):
         return None
 
     @override
-    def command(self, names: tuple[str, ...] = ()) -> str:  # type: ignore[override]
+    def command(self, names: tuple[str, ...] = ()) -> str:
         return observe_agents(names)
 
     @override

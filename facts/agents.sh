@@ -1,6 +1,7 @@
 # Everything about the Hermes agents of a host. Runs as root; what lies in an agent's home is read as that agent, so
 # that nothing an agent plants there is opened with root's rights. Prints names, modes, digests and states, never a
-# secret. Arguments: names to report on even when there is no trace of them.
+# secret. Lines that were made with an agent's rights start with "own": an agent could have had a hand in them, by
+# the target of a link for one, so they may say nothing about anybody else. Arguments: names to report on even when there is no trace of them.
 units=/etc/systemd/system
 names=$(
     {
@@ -56,5 +57,6 @@ for name in $names; do
     port=$(printf '%s\n' "$listeners" | awk -v pid="$main" '$3 == pid && pid > 0 {print $2; exit}')
     setpriv --reuid="$uid" --regid="$gid" --clear-groups --inh-caps=-all --no-new-privs \
         env -i HOME="$home" PATH="$PATH" LC_ALL=C LEAVES="$LEAVES" \
-        timeout 30 sh -c "cd / && $INSIDE" sh "$home" "$RELEASES/$release/venv/bin/python" "${port:-0}" </dev/null 2>/dev/null
+        timeout 30 sh -c "cd / && $INSIDE" sh "$home" "$RELEASES/$release/venv/bin/python" "${port:-0}" </dev/null 2>/dev/null |
+        sed 's/^/own /'
 done

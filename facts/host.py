@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing_extensions import override
-
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
+from typing_extensions import override
 
 from .observation import HostState, parse
 from .script import observe_host

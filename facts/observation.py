@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +52,11 @@ class PathState:
     def is_file(self, content: bytes, mode: str, owner: str) -> bool:
         """Tell whether this is a regular file with exactly this content, mode and owner."""
         digest = hashlib.sha256(content).hexdigest()
-        return self.kind.startswith("regular") and (self.mode, self.owner, self.detail) == (mode, owner, digest)
+        return self.kind.startswith("regular") and (self.mode, self.owner, self.detail) == (
+            mode,
+            owner,
+            digest,
+        )
 
 
 @dataclass(frozen=True)
@@ -186,6 +192,10 @@ class AgentState:
 
 _SILENT = Answer(0, None)
 
+# What facts/inside.sh prints.
+_OWN_WORDS = frozenset({"path", "leaf", "config_error", "env_port", "env_key", "answer"})
+_OWN_PATHS = frozenset({"hermes", "env", "config", "memories", "soul", "code"})
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -237,6 +247,9 @@ def parse(lines: Iterable[str]) -> Observation:
         elif word == "release":
             release = Release(**json.loads(rest))
             releases[release.id] = release
+        elif word == "own":
+            if current is not None:
+                current.take_own(rest)
         elif word == "agent":
             current = agents.setdefault(rest, _Collected(rest))
         elif current is not None:
@@ -265,6 +278,15 @@ class _Collected:
         self.paths: dict[str, PathState] = {}
         self.leaves: dict[str, str] = {}
         self.answers: dict[str, Answer] = {}
+
+    def take_own(self, line: str) -> None:
+        """Read a line that the agent may have made up: it can say only this, and only of the agent itself."""
+        word, _, rest = line.partition(" ")
+        if word not in _OWN_WORDS or (word == "path" and rest.partition("|")[0] not in _OWN_PATHS):
+            return
+        # An agent must not be able to make its host unreadable for the others.
+        with suppress(ValueError, TypeError):
+            self.take(word, rest)
 
     def take(self, word: str, rest: str) -> None:
         if word == "path":
@@ -295,7 +317,7 @@ class _Collected:
             paths=self.paths,
             leaves=self.leaves,
             config_error=self.values.get("config_error"),
-            env_port=int(self.values["env_port"]) if self.values.get("env_port") else None,
+            env_port=int(port) if re.fullmatch("[0-9]{1,5}", port := self.values.get("env_port", "")) else None,
             env_key_valid=self.values.get("env_key") == "valid",
             unit=unit,
             listening=own[0] if own else None,
@@ -355,5 +377,5 @@ def _unit(values: Mapping[str, str], uptime: int) -> UnitState:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

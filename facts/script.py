@@ -51,7 +51,7 @@ def await_start(agent: str, port: int, seconds: int) -> str:
         f"{_SHELL}{_source('starting.sh')}{journal_functions()}"
         f"result=$(await_start {shlex.quote(agent)} {port:d} {seconds:d})\n"
         'printf "%s\\n" "$result"\n'
-        f'case $result in failed*) journal {shlex.quote(agent)} 15 --output=cat ;; esac\n'
+        f"case $result in failed*) journal {shlex.quote(agent)} 15 --output=cat ;; esac\n"
     )
 
 

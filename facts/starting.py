@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyinfra.api import FactBase
+from pyinfra.api.exceptions import FactProcessError
 from typing_extensions import override
 
 from .script import await_start
@@ -40,10 +41,12 @@ class HermesStart(FactBase[Start | None]):
         return None
 
     @override
-    def command(self, agent: str, port: int, seconds: int) -> str:  # type: ignore[override]
+    def command(self, agent: str, port: int, seconds: int) -> str:
         return await_start(agent, port, seconds)
 
     @override
     def process(self, output: list[str]) -> Start:
+        if not output:
+            raise FactProcessError("the host said nothing about the start")
         word, _, detail = output[0].partition(" ")
         return Start(word, "\n".join([detail, *output[1:]]))

@@ -49,7 +49,7 @@ def write_atomically(path: str, mode: str) -> StringCommand:
     return StringCommand(
         "t=$(mktemp --",
         QuoteString(f"{path}.XXXXXXXXXX"),
-        ") && trap 'rm -f -- \"$t\"' EXIT && cat >\"$t\" && chmod",
+        ') && trap \'rm -f -- "$t"\' EXIT && cat >"$t" && chmod',
         QuoteString(mode),
         '"$t" && sync -- "$t" && mv -fT -- "$t"',
         target,

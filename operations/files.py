@@ -52,7 +52,9 @@ def directories(agent: str, paths: Mapping[str, str], mode: str = "700") -> Gene
             return
     quoted = [QuoteString(path) for path in wrong]
     yield as_agent(
-        state.account, agent, StringCommand("mkdir -p --", *quoted, "&& chmod", QuoteString(mode), "--", *quoted)
+        state.account,
+        agent,
+        StringCommand("mkdir -p --", *quoted, "&& chmod", QuoteString(mode), "--", *quoted),
     )
 
 
@@ -91,9 +93,7 @@ def link(agent: str, key: str, path: str, target: str) -> Generator[StringComman
     elif found is not None and found.kind != "symbolic link":
         yield refuse(f"{path} is a {found.kind}, not a link; move it away")
     else:
-        yield as_agent(
-            state.account, agent, StringCommand("ln -sfnT --", QuoteString(target), QuoteString(path))
-        )
+        yield as_agent(state.account, agent, StringCommand("ln -sfnT --", QuoteString(target), QuoteString(path)))
 
 
 @operation()

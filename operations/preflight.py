@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from pyinfra.api import StringCommand, operation
@@ -112,7 +112,7 @@ def problems(observed: Observation, name: str, release: str, port: int, requirem
     installing = agent.account is None or release not in observed.releases
     found = host_problems(observed.host, requirements, installing) + agent_problems(observed, agent, port)
     command = remedy(observed.host)
-    return found + [command] if command else found
+    return [*found, command] if command else found
 
 
 @operation()

@@ -130,7 +130,12 @@ def service(
         return
     bits: list[Any] = []
     for step in steps:
-        bits += ["&&" if bits else "", f"systemctl {step}", name, "2>/dev/null || true" if step == "reset-failed" else ""]
+        bits += [
+            "&&" if bits else "",
+            f"systemctl {step}",
+            name,
+            "2>/dev/null || true" if step == "reset-failed" else "",
+        ]
     yield StringCommand(*(bit for bit in bits if bit != ""))
     forget()
 
@@ -196,9 +201,7 @@ def healthy(
 
 def _prove(agent: str, port: int, chat: bool) -> StringCommand:
     script = (
-        await_start(agent, port, _SLICE)
-        + f"PROVE={shlex.quote(_packaged('prove.py.txt'))}\n"
-        + _packaged("prove.sh")
+        await_start(agent, port, _SLICE) + f"PROVE={shlex.quote(_packaged('prove.py.txt'))}\n" + _packaged("prove.sh")
     )
     return StringCommand("sh -s --", QuoteString(agent), str(port), "chat" if chat else "no-chat", _stdin=script)
 
@@ -220,7 +223,15 @@ def _write_units(texts: Mapping[str, str]) -> StringCommand:
     for path, text in texts.items():
         # A unit holds no secret; printf is the shell's own, so the text is not an argument of any program.
         bits += ["printf %s", QuoteString(text), ">", QuoteString(f"{path}.part"), ";"]
-        bits += ["sync", QuoteString(f"{path}.part"), ";", "mv -fT --", QuoteString(f"{path}.part"), QuoteString(path), ";"]
+        bits += [
+            "sync",
+            QuoteString(f"{path}.part"),
+            ";",
+            "mv -fT --",
+            QuoteString(f"{path}.part"),
+            QuoteString(path),
+            ";",
+        ]
     return StringCommand(*bits, "systemctl daemon-reload")
 
 

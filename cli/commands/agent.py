@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ..output import emit, format_option, pairs, plain
+
+if TYPE_CHECKING:
+    from pyinfra_hermes.deploys.model.spec import Hardening
 
 _VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Show the steps that had nothing to do, too.")
 _HARDENING = click.option(
@@ -29,10 +34,19 @@ def agent() -> None:
 
 
 @agent.command()
-@click.option("--type", "type_", type=click.Choice(["hermes"]), default="hermes", show_default=True, help="Kind of agent.")
+@click.option(
+    "--type",
+    "type_",
+    type=click.Choice(["hermes"]),
+    default="hermes",
+    show_default=True,
+    help="Kind of agent.",
+)
 @click.option("-H", "--host", required=True, help="Host on record.")
 @click.option("-n", "--name", required=True, help="Name of the agent and of its account.")
-@click.option("-p", "--port", type=int, help="Port of its API, on loopback; the next free one from 8642 when not given.")
+@click.option(
+    "-p", "--port", type=int, help="Port of its API, on loopback; the next free one from 8642 when not given."
+)
 @click.option("--release", help="Release of Hermes; the manifest's default when not given.")
 @_HARDENING
 @_WHEELHOUSE
@@ -43,7 +57,7 @@ def install(
     name: str,
     port: int | None,
     release: str | None,
-    hardening: str | None,
+    hardening: Hardening | None,
     wheelhouse: str | None,
     verbose: bool,
 ) -> None:
@@ -56,11 +70,11 @@ def install(
 
     from ..agents import Installation, install
 
-    wanted = Installation(
-        host, name, release, port, hardening, Path(wheelhouse) if wheelhouse else None, verbose
-    )
+    wanted = Installation(host, name, release, port, hardening, Path(wheelhouse) if wheelhouse else None, verbose)
     changed = install(wanted)
-    click.echo(f"Agent {name} installed on {host}." if changed else f"Agent {name} is installed on {host}; nothing to do.")
+    click.echo(
+        f"Agent {name} installed on {host}." if changed else f"Agent {name} is installed on {host}; nothing to do."
+    )
     click.echo(f"Next: clm agent configure {name}")
 
 
@@ -69,7 +83,12 @@ def install(
 @click.option("--provider", help="Provider on record that the agent thinks with.")
 @click.option("--model", help="Model to use instead of the provider's.")
 @_HARDENING
-@click.option("-s", "--stage", type=click.Choice(["providers", "identity", "channels", "validate"]), help="Only this stage; validate applies.")
+@click.option(
+    "-s",
+    "--stage",
+    type=click.Choice(["providers", "identity", "channels", "validate"]),
+    help="Only this stage; validate applies.",
+)
 @click.option("--skip-chat", is_flag=True, help="Leave the short conversation out of the proof.")
 @_WHEELHOUSE
 @_VERBOSE
@@ -77,7 +96,7 @@ def configure(
     name: str,
     provider: str | None,
     model: str | None,
-    hardening: str | None,
+    hardening: Hardening | None,
     stage: str | None,
     skip_chat: bool,
     wheelhouse: str | None,
@@ -180,27 +199,50 @@ def status(name: str, format_: str) -> None:
             ("agent", instance.key),
             ("state", f"{report.state}{f': {plain(report.why)}' if report.why else ''}"),
             ("onboarding", instance.agent.onboarding_state),
-            ("provider", f"{instance.agent.provider or '-'}{f', model {instance.agent.model}' if instance.agent.model else ''}"),
+            (
+                "provider",
+                f"{instance.agent.provider or '-'}{f', model {instance.agent.model}' if instance.agent.model else ''}",
+            ),
             ("release", instance.agent.release),
             ("address", f"http://127.0.0.1:{instance.agent.port}/v1, on {instance.host.name} only"),
             ("channels", channels or "-"),
-            ("unit", f"{unit.active} ({unit.sub}), {'enabled' if unit.enabled else 'disabled'}, {unit.restarts} restarts" if unit else "-"),
+            (
+                "unit",
+                f"{unit.active} ({unit.sub}), {'enabled' if unit.enabled else 'disabled'}, {unit.restarts} restarts"
+                if unit
+                else "-",
+            ),
             ("since", unit.since if unit and unit.since else "-"),
             ("memory", memory),
             ("hardening", instance.agent.hardening),
-            ("linger", "ENABLED: its own user manager runs outside the sandbox" if seen and seen.linger else "no"),
+            (
+                "linger",
+                "ENABLED: its own user manager runs outside the sandbox" if seen and seen.linger else "no",
+            ),
             ("drift", ", ".join(report.drift) or "none"),
         ]
         pairs(rows)
         if report.drift:
             click.echo(f"\nBring it back: clm agent configure {instance.agent.name}")
-    exits = {"running": Exit.DONE, "stopped": Exit.DONE, "not onboarded": Exit.DONE, "unreachable": Exit.UNREACHABLE}
+    exits = {
+        "running": Exit.DONE,
+        "stopped": Exit.DONE,
+        "not onboarded": Exit.DONE,
+        "unreachable": Exit.UNREACHABLE,
+    }
     click.get_current_context().exit(exits.get(report.state, Exit.UNHEALTHY))
 
 
 @agent.command()
 @click.argument("name")
-@click.option("-n", "--lines", default=50, show_default=True, type=click.IntRange(0, 100_000), help="How many of the last lines.")
+@click.option(
+    "-n",
+    "--lines",
+    default=50,
+    show_default=True,
+    type=click.IntRange(0, 100_000),
+    help="How many of the last lines.",
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @click.option("--since", help="Only what is newer, as journalctl takes it: '10 min ago', '2026-05-07 12:00'.")
 def logs(name: str, lines: int, follow: bool, since: str | None) -> None:

@@ -13,8 +13,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option("--once", metavar="TEXT", help="Ask this, print the answer, end. A lone - reads the question from standard input.")
-@click.option("--timeout", default=300.0, show_default=True, type=click.FloatRange(min=1), help="Seconds of silence until an answer is given up.")
+@click.option(
+    "--once",
+    metavar="TEXT",
+    help="Ask this, print the answer, end. A lone - reads the question from standard input.",
+)
+@click.option(
+    "--timeout",
+    default=300.0,
+    show_default=True,
+    type=click.FloatRange(min=1),
+    help="Seconds of silence until an answer is given up.",
+)
 def chat(name: str, once: str | None, timeout: float) -> None:
     """
     Talk to an agent, through SSH to its loopback.
@@ -26,7 +36,11 @@ def chat(name: str, once: str | None, timeout: float) -> None:
     from ..problems import Problem
 
     if once is None and not sys.stdin.isatty():
-        raise Problem("There is no terminal to talk at", "Ask one question with --once TEXT, or --once - to read it", Exit.USAGE)
+        raise Problem(
+            "There is no terminal to talk at",
+            "Ask one question with --once TEXT, or --once - to read it",
+            Exit.USAGE,
+        )
     question = sys.stdin.read() if once == "-" else once
     if question is not None and not question.strip():
         raise Problem("The question is empty", None, Exit.USAGE)

@@ -14,12 +14,24 @@ def host() -> None:
 
 @host.command()
 @click.argument("name")
-@click.option("--address", help="DNS name or IP address; NAME itself, or what your ssh configuration says, when not given.")
+@click.option(
+    "--address",
+    help="DNS name or IP address; NAME itself, or what your ssh configuration says, when not given.",
+)
 @click.option("-p", "--port", type=int, help="SSH port.")
 @click.option("-u", "--user", help="Login; root, or one with passwordless sudo.")
-@click.option("-i", "--identity-file", type=click.Path(exists=True, dir_okay=False, resolve_path=True), help="Private key; your agent and ssh configuration decide when not given.")
+@click.option(
+    "-i",
+    "--identity-file",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
+    help="Private key; your agent and ssh configuration decide when not given.",
+)
 @click.option("-t", "--tag", "tags", multiple=True, help="A word to group hosts by; may be repeated.")
-@click.option("--host-key-fingerprint", metavar="SHA256:...", help="Trust the host's key when it has this fingerprint, without asking.")
+@click.option(
+    "--host-key-fingerprint",
+    metavar="SHA256:...",
+    help="Trust the host's key when it has this fingerprint, without asking.",
+)
 def add(
     name: str,
     address: str | None,
@@ -59,7 +71,14 @@ def list_(format_: str) -> None:
         table(
             ("NAME", "ADDRESS", "PORT", "USER", "TAGS", "AGENTS"),
             [
-                (h.name, h.address, str(h.port), h.user, ", ".join(h.tags), ", ".join(sorted(h.agents)) or "-")
+                (
+                    h.name,
+                    h.address,
+                    str(h.port),
+                    h.user,
+                    ", ".join(h.tags),
+                    ", ".join(sorted(h.agents)) or "-",
+                )
                 for h in hosts
             ],
             "No hosts. Add one with: clm host add NAME --address ADDRESS",
@@ -90,7 +109,12 @@ def show(name: str, format_: str) -> None:
     }
     if not emit(data, format_):
         shown = {k: ", ".join(v) if isinstance(v, list) else str(v if v is not None else "-") for k, v in data.items()}
-        pairs([*((k.replace("_", " "), v or "-") for k, v in shown.items()), ("by hand", _by_hand(login_of(state, record).command()))])
+        pairs(
+            [
+                *((k.replace("_", " "), v or "-") for k, v in shown.items()),
+                ("by hand", _by_hand(login_of(state, record).command())),
+            ]
+        )
 
 
 @host.command()
@@ -105,7 +129,11 @@ def remove(name: str) -> None:
 
 @host.command()
 @click.argument("name")
-@click.option("--host-key-fingerprint", metavar="SHA256:...", help="Trust the key with this fingerprint, without asking.")
+@click.option(
+    "--host-key-fingerprint",
+    metavar="SHA256:...",
+    help="Trust the key with this fingerprint, without asking.",
+)
 def trust(name: str, host_key_fingerprint: str | None) -> None:
     """Trust the key that a host shows now, in the place of an earlier one."""
     from ..hosts import trust_again

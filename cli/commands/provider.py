@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from pyinfra_hermes.deploys.model.providers import CATALOGUE, Field, ProviderType, provider_type
+from pyinfra_hermes.deploys.model.secret import Secret
 
 from ..output import emit, format_option, table
 
@@ -20,10 +21,16 @@ def _field_options(command: F) -> F:
     for f in reversed(fields.values()):
         flag = f.name.replace("_", "-")
         if f.secret:
-            command = click.option(f"--{flag}-file", type=click.Path(), help=f"Read it from a file. {f.label}: {f.help}.")(command)
-            command = click.option(f"--{flag}-stdin", is_flag=True, help=f"Read it from standard input. {f.label}: {f.help}.")(command)
+            command = click.option(
+                f"--{flag}-file", type=click.Path(), help=f"Read it from a file. {f.label}: {f.help}."
+            )(command)
+            command = click.option(
+                f"--{flag}-stdin", is_flag=True, help=f"Read it from standard input. {f.label}: {f.help}."
+            )(command)
         else:
-            command = click.option(f"--{flag}", type=int if f.kind == "integer" else str, help=f"{f.label}: {f.help}.")(command)
+            command = click.option(f"--{flag}", type=int if f.kind == "integer" else str, help=f"{f.label}: {f.help}.")(
+                command
+            )
     return command
 
 
@@ -93,12 +100,13 @@ def _value(field: Field, given: dict[str, Any]) -> Any:
     return value
 
 
-def _secrets(declaration: ProviderType, given: dict[str, Any]) -> dict[str, Any]:
+def _secrets(declaration: ProviderType, given: dict[str, Any]) -> dict[str, Secret]:
     from .. import asking
 
-    found = {}
+    found: dict[str, Secret] = {}
     for field in declaration.secrets:
         flag = field.name.replace("_", "-")
+        value: Secret | None
         if given.get(f"{field.name}_stdin"):
             value = asking.from_stdin()
         elif given.get(f"{field.name}_file"):

@@ -322,9 +322,7 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
 def _check_mode(path: Path, status: os.stat_result, wanted: str) -> None:
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
-        raise StateRefused(
-            f"{path} is open to other users (mode {mode:04o})", f"chmod {wanted} {_quoted(path)}"
-        )
+        raise StateRefused(f"{path} is open to other users (mode {mode:04o})", f"chmod {wanted} {_quoted(path)}")
 
 
 def _is_link(path: Path) -> StateRefused:

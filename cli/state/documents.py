@@ -156,10 +156,7 @@ def _validated(kind: type[D], plain: dict[str, Any]) -> D | Defect:
         return kind.from_plain(plain)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
-    told = [
-        f"{kind.where(problem['loc'])}: {_words(problem['type'], problem['msg'])}"
-        for problem in problems[:_TOLD]
-    ]
+    told = [f"{kind.where(problem['loc'])}: {_words(problem['type'], problem['msg'])}" for problem in problems[:_TOLD]]
     if len(problems) > _TOLD:
         told.append(f"and {len(problems) - _TOLD} more")
     return Defect("; ".join(told))

@@ -62,9 +62,7 @@ def prune(directory: OpenDirectory, name: str) -> None:
 
 def _link(directory: OpenDirectory, name: str, folder: OpenDirectory, target: str) -> None:
     try:
-        os.link(
-            name, target, src_dir_fd=directory.descriptor, dst_dir_fd=folder.descriptor, follow_symlinks=False
-        )
+        os.link(name, target, src_dir_fd=directory.descriptor, dst_dir_fd=folder.descriptor, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise

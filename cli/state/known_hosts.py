@@ -267,8 +267,7 @@ def _refuse_conflict(name: str, known: KnownKeys, key: HostKey) -> None:
     if verdict == "changed":
         trusted = " and ".join(old.fingerprint for old in known.keys if old.type == key.type)
         raise HostKeyConflict(
-            f"The {key.type} key of {name} has changed: "
-            f"trusted is {trusted}, and the server shows {key.fingerprint}"
+            f"The {key.type} key of {name} has changed: trusted is {trusted}, and the server shows {key.fingerprint}"
         )
 
 

@@ -65,9 +65,7 @@ class Lookup:
         """Return the agents that a provider is configured for; empty when it may go."""
         return tuple(instance for instance in self.instances() if instance.agent.provider == name)
 
-    def next_free_port(
-        self, host: str, start: int = FIRST_PORT, also_taken: Collection[int] = frozenset()
-    ) -> int:
+    def next_free_port(self, host: str, start: int = FIRST_PORT, also_taken: Collection[int] = frozenset()) -> int:
         """
         Return the first port from ``start`` on that no agent of a host has on record.
 

@@ -140,9 +140,7 @@ class Agent(Record):
     model: Annotated[str, AfterValidator(names.model_id)] | None = None
     #: The settings of each enabled channel; its credentials are in secrets.json.
     channels: dict[Kind, dict[Option, Plain | list[str]]] = Field(default_factory=_only_api)
-    integrations: Annotated[
-        tuple[ProviderName, ...], BeforeValidator(_as_tuple), AfterValidator(_no_duplicates)
-    ] = ()
+    integrations: Annotated[tuple[ProviderName, ...], BeforeValidator(_as_tuple), AfterValidator(_no_duplicates)] = ()
     hardening: Hardening = "standard"
     status: AgentStatus
     #: Why the status is ``failed``.
@@ -184,9 +182,7 @@ class Host(Record):
         holders: dict[int, str] = {}
         for agent in agents.values():
             if agent.port in holders:
-                raise ValueError(
-                    f"agents {holders[agent.port]} and {agent.name} have the same port {agent.port}"
-                )
+                raise ValueError(f"agents {holders[agent.port]} and {agent.name} have the same port {agent.port}")
             holders[agent.port] = agent.name
         return agents
 
@@ -333,10 +329,7 @@ class SecretsFile(Document):
             _SECRET_KEY.fullmatch,
             SecretEntry.model_fields.__contains__,
         )
-        shown = [
-            part if is_known(part) else "(a name not shown)"
-            for part, is_known in zip(parts, known, strict=False)
-        ]
+        shown = [part if is_known(part) else "(a name not shown)" for part, is_known in zip(parts, known, strict=False)]
         return " → ".join(shown)
 
     def get(self, scope: str, key: str) -> Secret | None:

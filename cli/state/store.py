@@ -231,9 +231,7 @@ def _decoded_at_one_moment(directory: OpenDirectory) -> _Files | _Bad | None:
         if journal.exists(directory):
             return None
         for name, descriptor in opened.items():
-            if _identity(directory.status(name)) != _identity(
-                None if descriptor is None else os.fstat(descriptor)
-            ):
+            if _identity(directory.status(name)) != _identity(None if descriptor is None else os.fstat(descriptor)):
                 return None
     return _decoded(directory, contents)
 

@@ -60,8 +60,7 @@ class _Change:
         self._directory = directory
         self._contents = contents
         self._steps = [
-            journal.Step(name, journal.staged_name(name), journal.digest(content))
-            for name, content in contents.items()
+            journal.Step(name, journal.staged_name(name), journal.digest(content)) for name, content in contents.items()
         ]
         self._renaming = False
 

@@ -31,7 +31,8 @@ def check(name: str, value: str) -> None:
             raise CannotEncode(f"{name} contains the unpaired surrogate U+{ord(char):04X}")
         if ord(char) > 127 and name.endswith(_CREDENTIAL_SUFFIXES):
             raise CannotEncode(
-                f"{name} contains the character U+{ord(char):04X}; credentials are ASCII (was it copied from a web page or PDF?)"
+                f"{name} contains the character U+{ord(char):04X}; credentials are ASCII "
+                "(was it copied from a web page or a PDF?)"
             )
 
 

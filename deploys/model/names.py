@@ -19,12 +19,70 @@ _URL = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")  # RFC 3986, 2.2 and
 #: Accounts that a Debian or Ubuntu system has, or gets with common packages (base-passwd and sysusers.d).
 #: An account that exists on the host and is not ours is refused there too; this list answers before a connection.
 RESERVED_ACCOUNTS = frozenset(
-    """
-    root daemon bin sys sync games man lp mail news uucp proxy www-data backup list irc gnats nobody sshd messagebus
-    systemd-network systemd-resolve systemd-timesync systemd-coredump systemd-oom polkitd syslog uuidd tcpdump
-    landscape pollinate tss usbmux lxd dnsmasq avahi cups-pk-helper saned colord geoclue pulse gdm sssd admin sudo
-    adm wheel staff users docker xclm ubuntu debian ec2-user azureuser vagrant pi postgres mysql redis nginx hermes-agents
-    """.split()
+    [
+        "root",
+        "daemon",
+        "bin",
+        "sys",
+        "sync",
+        "games",
+        "man",
+        "lp",
+        "mail",
+        "news",
+        "uucp",
+        "proxy",
+        "www-data",
+        "backup",
+        "list",
+        "irc",
+        "gnats",
+        "nobody",
+        "sshd",
+        "messagebus",
+        "systemd-network",
+        "systemd-resolve",
+        "systemd-timesync",
+        "systemd-coredump",
+        "systemd-oom",
+        "polkitd",
+        "syslog",
+        "uuidd",
+        "tcpdump",
+        "landscape",
+        "pollinate",
+        "tss",
+        "usbmux",
+        "lxd",
+        "dnsmasq",
+        "avahi",
+        "cups-pk-helper",
+        "saned",
+        "colord",
+        "geoclue",
+        "pulse",
+        "gdm",
+        "sssd",
+        "admin",
+        "sudo",
+        "adm",
+        "wheel",
+        "staff",
+        "users",
+        "docker",
+        "xclm",
+        "ubuntu",
+        "debian",
+        "ec2-user",
+        "azureuser",
+        "vagrant",
+        "pi",
+        "postgres",
+        "mysql",
+        "redis",
+        "nginx",
+        "hermes-agents",
+    ]
 )
 
 

@@ -6,6 +6,7 @@ import hmac
 from typing import Any, NoReturn, final
 
 from pydantic_core import core_schema
+from typing_extensions import override
 
 REDACTED = "********"
 
@@ -31,27 +32,33 @@ class Secret:
         """Return the value itself."""
         return self._value
 
+    @override
     def __repr__(self) -> str:
         return f"Secret({REDACTED!r})"
 
+    @override
     def __str__(self) -> str:
         return REDACTED
 
+    @override
     def __format__(self, spec: str) -> str:
         return format(REDACTED, spec)
 
+    @override
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
         one, another = (each._value.encode(errors="surrogatepass") for each in (self, other))
         return hmac.compare_digest(one, another)
 
+    @override
     def __hash__(self) -> int:
         return hash((Secret, self._value))
 
     def __bool__(self) -> bool:
         return bool(self._value)
 
+    @override
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret cannot be pickled or copied by pickling")
 

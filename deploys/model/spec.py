@@ -72,6 +72,10 @@ class Limits(_Part):
     tasks_max: int = Field(default=1024, ge=64, le=32768)
 
 
+def _only_api() -> dict[str, dict[str, str | int | bool]]:
+    return {"api": {}}
+
+
 class AgentSpec(_Part):
     """
     One agent.
@@ -84,7 +88,7 @@ class AgentSpec(_Part):
     method: Literal["wheel"] = "wheel"
     port: int = Field(default=DEFAULT_PORT, ge=1024, le=65535)
     provider: ProviderSpec | None = None
-    channels: dict[str, dict[str, Option]] = Field(default_factory=lambda: {"api": {}})
+    channels: dict[str, dict[str, Option]] = Field(default_factory=_only_api)
     hardening: Hardening = "standard"
     limits: Limits = Limits()
 
@@ -139,5 +143,7 @@ def check_fleet(specs: Mapping[str, tuple[AgentSpec, ...]]) -> None:
             for agent in agents:
                 value = getattr(agent, attribute)
                 if value in seen:
-                    raise InvalidSpec(f"{host}: agents {seen[value]} and {agent.name} have the same {attribute} {value}")
+                    raise InvalidSpec(
+                        f"{host}: agents {seen[value]} and {agent.name} have the same {attribute} {value}"
+                    )
                 seen[value] = agent.name

@@ -133,7 +133,7 @@ def _key_guard(paths: Layout) -> str:
     env = paths.env
     script = (
         f'[ \\"$$({count} {env})\\" = 1 ] && {shape} {env} || '
-        f"{{ echo \\\"{env} must have exactly one valid API_SERVER_KEY line; run: clm agent configure {paths.agent}\\\" >&2; exit 78; }}"
+        f'{{ echo \\"{env} must have exactly one valid API_SERVER_KEY line; run: clm agent configure {paths.agent}\\" >&2; exit 78; }}'
     )
     return f'/bin/sh -c "{script}"'
 

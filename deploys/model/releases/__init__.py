@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from typing_extensions import override
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Tag = Annotated[str, StringConstraints(pattern=r"^v\d+(\.\d+){2,3}$")]
@@ -30,6 +31,7 @@ class Platform(_Row):
     arch: Literal["x86_64", "aarch64"]
     status: Literal["tested", "untested"]
 
+    @override
     def __str__(self) -> str:
         return f"{self.os} {self.os_version} {self.arch}"
 

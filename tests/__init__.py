@@ -1,0 +1,1 @@
+"""Tests, and the lab of throwaway hosts they run on; none of this is installed."""
