@@ -1,0 +1,51 @@
+"""Every `clm` command that a message or a document names exists, with the flags it is given."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from pyinfra_hermes.cli.main import cli
+
+ROOT = Path(__file__).parents[2]
+_DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "scripts/demo"]
+_SOURCES = [path for room in ("cli", "deploys", "operations", "facts") for path in sorted((ROOT / room).rglob("*.py"))]
+_MENTION = re.compile(r"(?<![\w/.-])clm ((?:host|provider|agent|chat|ps)\b[^\n`'\"#|;)]*)")
+
+
+def _mentions(paths: list[Path]) -> Iterator[tuple[str, str]]:
+    for path in paths:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            for match in _MENTION.finditer(line):
+                yield str(path.relative_to(ROOT)), match.group(1).strip()
+
+
+MENTIONS = sorted(set(_mentions(_DOCUMENTS + _SOURCES)))
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(MENTIONS) > 20
+
+
+@pytest.mark.parametrize(("where", "text"), MENTIONS)
+def test_a_named_command_exists(where: str, text: str) -> None:
+    # What a message fills in stands for a name.
+    words = shlex.split(re.sub(r"\{[^}]*\}", "NAME", text).replace("{", "").replace("\\n", " "))
+    command: click.Command = cli
+    context = click.Context(cli, info_name="clm")
+    while words and isinstance(command, click.Group):
+        word = words.pop(0).rstrip(".,:")
+        found = command.get_command(context, word)
+        if found is None and not re.fullmatch(r"[a-z]+", word):
+            return  # prose after the group's name
+        assert found is not None, f"{where}: clm {text}: there is no {word}"
+        command = found
+    known = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
+    for word in words:
+        if word.startswith("-") and word != "-":
+            assert word.split("=")[0].rstrip(".,") in known, f"{where}: clm {text}: there is no {word}"
