@@ -1,0 +1,93 @@
+"""Fixtures for tests on real hosts. One lab for the whole session; without root or tools they are skipped."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+from tests.lab.model import StandInModel
+from tests.lab.tools import why_unavailable
+from tests.lab.wheelhouse import wheelhouse as _wheelhouse
+
+_HERE = Path(__file__).parent
+_RELEASES = _HERE.parents[1] / "deploys" / "model" / "releases"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything in this directory, so that `-m 'not lab'` leaves it out."""
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs hosts where there can be none; `HERMES_LAB_REQUIRED=1` makes that a failure."""
+    # Here, not in the fixture: pytest then tells the reason once, and not once per test.
+    reason = why_unavailable() if "lab" in getattr(item, "fixturenames", ()) else None
+    if reason and os.environ.get("HERMES_LAB_REQUIRED") == "1":
+        pytest.fail(f"HERMES_LAB_REQUIRED=1, but {reason}", pytrace=False)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab of this session."""
+    with Lab() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def hosts(lab: Lab) -> Iterator[Callable[..., list[Machine]]]:
+    """`hosts(n)` boots n hosts, `hosts(n, tools=False)` without ripgrep and ffmpeg; gone after the module."""
+    booted: list[Machine] = []
+
+    def boot(n: int, tools: bool = True) -> list[Machine]:
+        added = lab.boot(n, tools)
+        booted.extend(added)
+        return added
+
+    yield boot
+    for machine in booted:
+        lab.remove(machine)
+
+
+@pytest.fixture(scope="module")
+def host(hosts: Callable[..., list[Machine]]) -> Machine:
+    """One host, shared by the tests of a module."""
+    return hosts(1)[0]
+
+
+@pytest.fixture(scope="module")
+def bare_host(hosts: Callable[..., list[Machine]]) -> Machine:
+    """One host without ripgrep and ffmpeg, shared by the tests of a module."""
+    return hosts(1, tools=False)[0]
+
+
+@pytest.fixture
+def fresh_host(lab: Lab) -> Iterator[Machine]:
+    """One host for this test alone."""
+    (machine,) = lab.boot(1)
+    yield machine
+    lab.remove(machine)
+
+
+@pytest.fixture(scope="session")
+def _model_server(lab: Lab) -> StandInModel:
+    return lab.model()
+
+
+@pytest.fixture
+def model(_model_server: StandInModel) -> StandInModel:
+    """The stand-in model server that the hosts can reach, with an empty script and log."""
+    _model_server.reset()
+    return _model_server
+
+
+@pytest.fixture(scope="session")
+def wheelhouse() -> Path:
+    """The directory with the wheels of the newest release that this project knows."""
+    return _wheelhouse(sorted(_RELEASES.glob("*.lock"))[-1])
