@@ -1,19 +1,20 @@
 """Fixtures for tests on real hosts. One lab for the whole session; without root or tools they are skipped."""
 
 import os
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pyinfra_hermes.deploys.model.releases import manifest
+from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.model import StandInModel
 from tests.lab.tools import why_unavailable
-from tests.lab.wheelhouse import wheelhouse as _wheelhouse
 
 _HERE = Path(__file__).parent
-_RELEASES = _HERE.parents[1] / "deploys" / "model" / "releases"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,6 +89,9 @@ def model(_model_server: StandInModel) -> StandInModel:
 
 
 @pytest.fixture(scope="session")
-def wheelhouse() -> Path:
-    """The directory with the wheels of the newest release that this project knows."""
-    return _wheelhouse(sorted(_RELEASES.glob("*.lock"))[-1])
+def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheels of the default release, as a user without a way out would bring one."""
+    folder = tmp_path_factory.mktemp("wheels")
+    with tarfile.open(Wheelhouse().archive(manifest().release(), "3.11", "x86_64")) as archive:
+        archive.extractall(folder, filter="data")
+    return folder

@@ -116,6 +116,11 @@ def mirror() -> str:
         uri, release, component = line.split(" ", 2)
         if component == "main" and _serves_debian(release):
             return uri
+    # On Ubuntu the sources name no Debian mirror; debootstrap itself knows one.
+    for script in (Path("/usr/share/debootstrap/scripts/sid"), Path("/usr/sbin/debootstrap")):
+        text = script.read_text(errors="replace") if script.exists() else ""
+        if found := re.search(r"(?:default_mirror |DEF_MIRROR=)\"?(https?://\S+/debian)\b", text):
+            return found.group(1)
     raise LabUnavailable(
         "this machine's apt sources name no Debian mirror to build lab hosts from; set HERMES_LAB_MIRROR"
     )
