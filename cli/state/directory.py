@@ -138,7 +138,6 @@ class OpenDirectory:
         descriptor = os.open(name, flags, 0o600, dir_fd=self.descriptor)
         try:
             try:
-                os.fchmod(descriptor, 0o600)  # a umask like 0277 would keep us from reading it back
                 written = 0
                 while written < len(content):
                     written += os.write(descriptor, content[written:])

@@ -95,7 +95,7 @@ class Entry:
         """Read a line; None for a comment, an empty line, and what OpenSSH would pass over as well."""
         marker, rest = _split_marker(line.strip())
         servers, _, key = rest.partition(" ")
-        if marker is None or not servers or servers.startswith("#"):
+        if marker is None or servers.startswith("#"):
             return None
         try:
             return cls(marker, tuple(servers.split(",")), HostKey.parse(key))

@@ -111,13 +111,11 @@ class State:
             with self.directory.opened() as directory:
                 if directory is None:
                     return _Files()
-                if not journal.exists(directory):
-                    outcome = _decoded_at_one_moment(directory)
-                    if outcome is not None:
-                        return _believed(directory, outcome)
-                    continue
-            with writer(self.directory, self.lock_wait):
-                pass  # the change has ended now, or was finished for a writer that was stopped
+                outcome = _decoded_at_one_moment(directory)
+                if outcome is not None:
+                    return _believed(directory, outcome)
+        # Writers are busy, or one was stopped in the middle of a change: the lock waits for the first and finishes
+        # the second.
         with writer(self.directory, self.lock_wait) as directory:
             return _believed(directory, _decoded(directory, _contents(directory)))
 

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -23,7 +24,6 @@ from pyinfra_hermes.deploys.model.secret import Secret
 CALLS = (
     "open",
     "write",
-    "fchmod",
     "fsync",
     "link",
     "replace",
@@ -34,12 +34,23 @@ CALLS = (
     "listdir",
 )
 
+#: Those of them that change it.
+CHANGING = ("write", "fsync", "link", "replace", "unlink", "mkdir", "ftruncate", "pwrite")
+
 #: What reading does, so that something can happen in between.
 READING = ("open", "read", "stat", "fstat", "close")
 
 STOPPED = 77
 
 Act = Callable[[str], None]
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: these tests sync thousands of times, and pull no plug."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
+        yield Path(folder)
 
 
 @contextmanager
@@ -77,12 +88,12 @@ def stop(_: str) -> None:
     os._exit(STOPPED)
 
 
-def stopped_at(wanted: int, work: Callable[[], object]) -> bool:
+def stopped_at(wanted: int, work: Callable[[], object], calls: tuple[str, ...] = CALLS) -> bool:
     """Do the work in a child that ends at once before its wanted call; tell whether it got that far."""
     child = os.fork()
     if child == 0:
         try:
-            with at_call(wanted, before=stop):
+            with at_call(wanted, before=stop, calls=calls):
                 work()
             os._exit(0)
         except BaseException:
@@ -126,8 +137,10 @@ def assert_in_order(state: State, path: Path) -> None:
     assert seen(state) == 99
     assert hidden(path) == {".lock"}
     change(state, 98)
-    for file in path.joinpath("generations").iterdir():
-        assert file.read_bytes().startswith(b"{")
+    for name in ("hosts.json", "providers.json", "secrets.json"):
+        kept = [file.read_bytes() for file in path.joinpath("generations").glob(f"{name}.*")]
+        assert len(set(kept)) == len(kept), "a version is kept twice"
+        assert all(content.endswith(b"}\n") for content in kept)
 
 
 def fresh(tmp_path: Path, label: str, earlier: int) -> tuple[State, Path]:
@@ -138,7 +151,7 @@ def fresh(tmp_path: Path, label: str, earlier: int) -> tuple[State, Path]:
     return state, path
 
 
-@pytest.mark.parametrize("earlier", [0, 1, 5])
+@pytest.mark.parametrize("earlier", [0, 5])
 def test_a_writer_that_is_stopped_at_any_call(tmp_path: Path, earlier: int) -> None:
     outcomes = []
     for wanted in range(1, 1000):
@@ -170,7 +183,7 @@ def test_a_reader_that_is_stopped_while_it_finishes_a_change(tmp_path: Path) -> 
         for again in range(1, 1000):
             state, path = fresh(tmp_path, f"{wanted}-{again}", 2)
             assert stopped_at(wanted, lambda state=state: change(state, 50))
-            if not stopped_at(again, lambda state=state: state.read()):
+            if not stopped_at(again, lambda state=state: state.read(), CHANGING):
                 break
             caught += 1
             assert seen(state) == 50
@@ -235,8 +248,7 @@ def test_a_writer_that_is_stopped_with_one_file_needs_no_journal(tmp_path: Path)
     assert wanted > 10
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
-@pytest.mark.parametrize("earlier", [0, 2])
+@pytest.mark.parametrize(("earlier", "number"), [(0, errno.ENOSPC), (2, errno.EIO)])
 def test_a_system_that_refuses_any_call(tmp_path: Path, earlier: int, number: int) -> None:
     def refuse(name: str) -> None:
         raise OSError(number, os.strerror(number))
@@ -351,7 +363,7 @@ def test_a_journal_that_cannot_be_followed_changes_nothing(unfinished: tuple[Sta
         b"{}",
         b'{"schema_version": 2, "steps": []}',
         b'{"schema_version": 1, "steps": [{"target": "hosts.json"}]}',
-        b'{"schema_version": 1, "steps": [{"target": "../x", "staged": ".x.0123456789abcdef.new", "sha256": ""}]}',  # noqa: E501
+        b'{"schema_version": 1, "steps": [{"target": "../x", "staged": ".x.0123456789abcdef.new", "sha256": ""}]}',
         b'{"schema_version": 1, "steps": [{"target": "hosts.json", "staged": "/etc/passwd", "sha256": ""}]}',
     ],
 )

@@ -128,9 +128,7 @@ def test_no_update_is_lost(path: Path) -> None:
                     provider.options["n"] += 1  # type: ignore[operator]
                     tx.providers[provider.name] = provider
 
-    began = time.monotonic()
     assert in_children(20, count) == [0] * 20
-    assert time.monotonic() - began < 10
     options = {name: provider.options["n"] for name, provider in State.open(path).read().providers.items()}
     assert options == {"total": 500} | {f"p{number}": 25 for number in range(20)}
 
