@@ -78,7 +78,7 @@ class Report:
 def observe_host_of(state: State, host: Host) -> Observation:
     """Ask one host about all its agents. Raises :class:`Problem`."""
     script = observe_agents(host.agents)
-    return parse(run_script(login_of(state, host), script, seconds=_SECONDS).splitlines())
+    return parse(run_script(login_of(state, host), script, seconds=_SECONDS).split("\n"))
 
 
 def reports(state: State, snapshot: Lookup, hosts: Iterable[Host]) -> list[Report]:
@@ -137,7 +137,9 @@ def _running(instance: Instance, observed: Observation, seen: AgentState) -> tup
     port = instance.agent.port
     if seen.healthy:
         broken = [f"{name} {state}" for name, state in seen.channels.items() if state != "connected"]
-        return ("degraded", ", ".join(broken)) if broken else ("running", "")
+        if broken:
+            return "degraded", ", ".join(broken)
+        return "running", "not proven since it was started" if seen.proof_pending else ""
     holder = observed.listener(port)
     if seen.listening is None and holder is not None:
         return "unhealthy", f"port {port} is held by another process (pid {holder.pid})"
@@ -165,6 +167,7 @@ def _drift(snapshot: Lookup, instance: Instance, observed: Observation, seen: Ag
         "config.yaml": seen.config_has(files.leaves, files.absent_leaves),
         paths.service: _is(seen, "unit", files.service, "644", "root"),
         "release": files.release.id in observed.releases,
+        "the running daemon": not (seen.restart_pending and seen.unit is not None and seen.unit.running),
     }
     yield from (name for name, same in wanted.items() if not same)
 

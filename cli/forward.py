@@ -44,6 +44,8 @@ def forwarded(state: State, instance: Instance) -> Iterator[Path]:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            # Ctrl-C at the terminal gives up an answer; it must not reach the way to the agent.
+            start_new_session=True,
         )
         assert process.stdin and process.stdout and process.stderr
         try:

@@ -43,7 +43,6 @@ def translate(error: Exception) -> Problem | None:
         ("pyinfra_hermes.deploys.model.spec", "InvalidSpec", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.dotenv", "CannotEncode", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.render", "CannotRender", Exit.REFUSED),
-        ("pyinfra_hermes.deploys.wheelhouse", "NoWheels", Exit.FAILED),
     ):
         loaded = sys.modules.get(module)
         if loaded is not None and isinstance(error, getattr(loaded, name)):

@@ -14,14 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyinfra_hermes.operations.releases import NoWheels
+
 from .model.releases import Release
 
 # pip takes every tag by itself. glibc 2.34 is older than what any listed platform has.
 _GLIBC = range(5, 35)
-
-
-class NoWheels(RuntimeError):
-    """The wheels of a release could not be had; the text holds what pip said."""
 
 
 @dataclass(frozen=True)

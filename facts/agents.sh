@@ -1,7 +1,9 @@
 # Everything about the Hermes agents of a host. Runs as root; what lies in an agent's home is read as that agent, so
 # that nothing an agent plants there is opened with root's rights. Prints names, modes, digests and states, never a
-# secret. Lines that were made with an agent's rights start with "own": an agent could have had a hand in them, by
-# the target of a link for one, so they may say nothing about anybody else. Arguments: names to report on even when there is no trace of them.
+# secret. Arguments: names to report on even when there is no trace of them.
+# Lines that were made with an agent's rights start with "own": the agent could have had a hand in them, by the target
+# of a link for one, so they may say nothing about anybody else. They are ASCII: what is no UTF-8 would end the reading,
+# and some readers end lines where sed(1) does not.
 units=/etc/systemd/system
 names=$(
     {
@@ -32,6 +34,8 @@ for name in $names; do
     service=hermes-$name.service
     describe unit "$units/$service"
     describe dropins "$units/$service.d"
+    describe pending_restart "$PENDING/$name.restart"
+    describe pending_proof "$PENDING/$name.proof"
     [ -e "/var/lib/systemd/linger/$name" ] && echo 'linger yes'
     if [ -f "$units/$service" ]; then
         systemctl show "$service" -p LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus \
@@ -53,10 +57,10 @@ for name in $names; do
     done
     printf 'processes %s %s\n' "$total" "$stray"
     describe home "$home"
-    release=$(sed -n "s|^ExecStart=$RELEASES/\([^/]*\)/.*|\1|p" "$units/$service" 2>/dev/null)
+    release=$(sed -n "s|^ExecStart=.*$RELEASES/\([^/]*\)/.*|\1|p" "$units/$service" 2>/dev/null)
     port=$(printf '%s\n' "$listeners" | awk -v pid="$main" '$3 == pid && pid > 0 {print $2; exit}')
     setpriv --reuid="$uid" --regid="$gid" --clear-groups --inh-caps=-all --no-new-privs \
         env -i HOME="$home" PATH="$PATH" LC_ALL=C LEAVES="$LEAVES" \
         timeout 30 sh -c "cd / && $INSIDE" sh "$home" "$RELEASES/$release/venv/bin/python" "${port:-0}" </dev/null 2>/dev/null |
-        sed 's/^/own /'
+        tr '\000-\010\013-\037\177-\377' '?' | sed 's/^/own /'
 done

@@ -150,6 +150,16 @@ class AgentState:
         return self.account is not None and self.account.ours
 
     @property
+    def restart_pending(self) -> bool:
+        """Something of the agent was changed, and its daemon was not started since: it may run on what was before."""
+        return "pending_restart" in self.paths
+
+    @property
+    def proof_pending(self) -> bool:
+        """The agent was started and not proven since."""
+        return "pending_proof" in self.paths
+
+    @property
     def healthy(self) -> bool:
         """The unit runs, its own process answers on loopback, and it accepts this agent's key."""
         return (
@@ -182,7 +192,7 @@ class AgentState:
     def traces(self) -> tuple[str, ...]:
         """What of the agent is on the host, for messages; empty when nothing is."""
         found = [f"account {self.name}"] if self.account else []
-        found += [f"{key}" for key in ("home", "unit", "dropins") if key in self.paths]
+        found += [f"{key}" for key in ("home", "unit", "dropins", *_PENDING) if key in self.paths]
         if self.linger:
             found.append("linger")
         if self.processes:
@@ -191,6 +201,7 @@ class AgentState:
 
 
 _SILENT = Answer(0, None)
+_PENDING = ("pending_restart", "pending_proof")
 
 # What facts/inside.sh prints.
 _OWN_WORDS = frozenset({"path", "leaf", "config_error", "env_port", "env_key", "answer"})

@@ -16,6 +16,10 @@ ACCOUNT_COMMENT = "Hermes agent (pyinfra-hermes)"
 UNIT_HEADER = "# Managed by pyinfra-hermes."
 RELEASES = "/opt/pyinfra-hermes/releases"
 
+#: Notes about agents, each an empty file that outlives a run which was killed: ``<agent>.restart`` while the daemon may
+#: run on what was there before a change, ``<agent>.proof`` from a start on until the agent has been proven.
+PENDING = "/var/lib/pyinfra-hermes"
+
 _SHELL = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\nexport PATH LC_ALL\n"
 
 
@@ -37,6 +41,7 @@ def observe_agents(names: Iterable[str] = ()) -> str:
         "COMMENT": ACCOUNT_COMMENT,
         "HEADER": UNIT_HEADER,
         "RELEASES": RELEASES,
+        "PENDING": PENDING,
         "LEAVES": _source("leaves.py.txt"),
         "INSIDE": _source("describe.sh") + _source("inside.sh"),
     }
@@ -51,7 +56,7 @@ def await_start(agent: str, port: int, seconds: int) -> str:
         f"{_SHELL}{_source('starting.sh')}{journal_functions()}"
         f"result=$(await_start {shlex.quote(agent)} {port:d} {seconds:d})\n"
         'printf "%s\\n" "$result"\n'
-        f"case $result in failed*) journal {shlex.quote(agent)} 15 --output=cat ;; esac\n"
+        f"case $result in failed*) last_run {shlex.quote(agent)} 15 ;; esac\n"
     )
 
 

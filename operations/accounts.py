@@ -8,7 +8,7 @@ from importlib import resources
 from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.context import ctx_host
 
-from pyinfra_hermes.facts.script import ACCOUNT_COMMENT, UNIT_HEADER
+from pyinfra_hermes.facts.script import ACCOUNT_COMMENT, PENDING, UNIT_HEADER
 
 from .commands import refuse, unobserved
 from .observing import forget, observe_agent
@@ -92,5 +92,6 @@ def _remove(agent: str) -> StringCommand:
         QuoteString(agent),
         QuoteString(ACCOUNT_COMMENT),
         QuoteString(UNIT_HEADER),
+        PENDING,
         _stdin=script,
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pyinfra.api import QuoteString, StringCommand
 
 from pyinfra_hermes.facts.observation import Account
+from pyinfra_hermes.facts.script import PENDING
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -19,13 +22,35 @@ def unobserved() -> StringCommand:
     return refuse("the host could not be observed, see above; nothing was changed")
 
 
-def as_agent(account: Account | None, name: str, script: StringCommand, stdin: str | None = None) -> StringCommand:
+def pending(agent: str, what: Literal["restart", "proof"]) -> QuoteString:
+    """Return the path of the note that an agent is to be restarted, or to be proven."""
+    return QuoteString(f"{PENDING}/{agent}.{what}")
+
+
+def note_restart(agent: str) -> StringCommand:
+    """
+    Note that the daemon is to be restarted; goes before what changes something, in the same command.
+
+    A run that is killed after a change and before the restart would otherwise be the last to know of it: the next one
+    finds every file as it should be.
+    """
+    return StringCommand("mkdir -p --", PENDING, "&& : >", pending(agent, "restart"))
+
+
+def as_agent(
+    account: Account | None,
+    name: str,
+    script: StringCommand,
+    stdin: str | None = None,
+    first: StringCommand | None = None,
+) -> StringCommand:
     """
     Run a script as an agent, from a command that runs as root.
 
     In a directory that an agent controls root must not write by path: every step would be a race against a
     planted link. ``setpriv`` opens no session, so no user manager starts, and it works for a login as root
-    where sudo is not installed. ``stdin`` is the way for secrets: it is neither an argument nor logged.
+    where sudo is not installed. ``stdin`` is the way for secrets: it is neither an argument nor logged. ``first`` runs
+    before, as root.
     """
     home = account.home if account else f"/home/{name}"
     command = StringCommand(
@@ -38,6 +63,8 @@ def as_agent(account: Account | None, name: str, script: StringCommand, stdin: s
         "LC_ALL=C.UTF-8 sh -c",
         QuoteString(StringCommand("umask 077; cd / &&", script)),
     )
+    if first is not None:
+        command = StringCommand(first, "&&", command)
     if stdin is None:
         return command
     return StringCommand(command, _stdin=stdin)

@@ -11,7 +11,7 @@ from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.observation import PathState
 
-from .commands import as_agent, refuse, unobserved, write_atomically
+from .commands import as_agent, note_restart, refuse, unobserved, write_atomically
 from .observing import observe_agent
 
 
@@ -145,7 +145,13 @@ def secret_file(
         else:
             yield as_agent(state.account, agent, StringCommand("chmod", QuoteString(mode), "--", QuoteString(path)))
     else:
-        yield as_agent(state.account, agent, write_atomically(path, mode), stdin=text)
+        yield as_agent(
+            state.account,
+            agent,
+            write_atomically(path, mode),
+            stdin=text,
+            first=note_restart(agent) if overwrite else None,
+        )
 
 
 @operation()
@@ -204,6 +210,7 @@ def config_leaves(
         agent,
         StringCommand(QuoteString(python), "-I -c", QuoteString(script)),
         stdin=wanted,
+        first=note_restart(agent),
     )
 
 

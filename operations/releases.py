@@ -12,8 +12,12 @@ from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.script import RELEASES
 
-from .commands import unobserved
+from .commands import refuse, unobserved
 from .observing import forget, observe
+
+
+class NoWheels(RuntimeError):
+    """The wheels of a release could not be had; the text says where they were looked for, and why not."""
 
 
 @operation()
@@ -29,7 +33,8 @@ def wheel(
     + release: id of the release, the name of its folder
     + calver: version that ``hermes --version`` must print in parentheses
     + lock: requirements with hashes; nothing that does not match is installed or run
-    + archive: called with the host's Python version and architecture, returns a local tar file of the wheels
+    + archive: called with the host's Python version and architecture, returns a local tar file of the wheels, or
+      raises :class:`NoWheels`
 
     A release counts as installed only once its last step is done. One that is not complete is built anew; two
     runs at once wait for each other.
@@ -59,9 +64,13 @@ def wheel(
     # A name nobody can guess, made by the login itself with mode 0700: nothing can be planted in it.
     staging = f"/tmp/pyinfra-hermes-{secrets.token_hex(16)}"  # noqa: S108
     yield StringCommand("mkdir -m 700 --", staging, _sudo=False)
-    yield FileUploadCommand(
-        str(archive(observed.host.python or "", observed.host.arch)), f"{staging}/wheels.tar", _sudo=False
-    )
+    try:
+        wheels = archive(observed.host.python or "", observed.host.arch)
+    except NoWheels as error:
+        yield StringCommand("rmdir --", staging, _sudo=False)
+        yield refuse(str(error))
+        return
+    yield FileUploadCommand(str(wheels), f"{staging}/wheels.tar", _sudo=False)
     script = resources.files("pyinfra_hermes.operations").joinpath("release.sh").read_text(encoding="utf-8")
     yield StringCommand(
         "sh -s --",

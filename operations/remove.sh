@@ -1,9 +1,9 @@
 # Remove an agent with everything that it has. Arguments: agent, the comment of accounts that are ours, the first line
-# of units that are ours. The account goes last: while it is there, the next run knows that what it finds is ours.
+# of units that are ours, the folder of pending notes. The account goes last: while it is there, the next run knows that what it finds is ours.
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
-agent=$1 comment=$2 header=$3
+agent=$1 comment=$2 header=$3 pending=$4
 units=/etc/systemd/system service=hermes-$1.service
 die() { echo "$1" >&2; exit 1; }
 
@@ -21,6 +21,8 @@ fi
 systemctl disable --quiet --now "$service" 2>/dev/null
 systemctl kill --signal=KILL "$service" 2>/dev/null
 rm -rf -- "$units/$service" "$units/$service.d" "$units/multi-user.target.wants/$service" "/run/systemd/system/$service.d"
+rm -f -- "$pending/$agent.restart" "$pending/$agent.proof"
+rmdir -- "$pending" 2>/dev/null
 # The slice goes with the last agent.
 if ! grep -qsxF "$header" "$units"/hermes-*.service; then
     rm -f -- "$units/hermes.slice"

@@ -13,10 +13,10 @@ from pyinfra.api.operation import OperationMeta
 from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.observation import AgentState, PathState
-from pyinfra_hermes.facts.script import await_start
+from pyinfra_hermes.facts.script import PENDING, await_start
 from pyinfra_hermes.facts.starting import HermesStart
 
-from .commands import refuse, unobserved
+from .commands import note_restart, pending, refuse, unobserved
 from .observing import forget, observe, observe_agent
 
 _SYSTEMD = "/etc/systemd/system"
@@ -65,7 +65,7 @@ def unit(agent: str, service: str, slice: str) -> Generator[StringCommand, None,
     }
     wrong = {path: text for path, (text, found) in wanted.items() if not _is_ours(found, text)}
     if wrong or (state.unit is not None and state.unit.needs_reload):
-        yield _write_units(wrong)
+        yield _write_units(agent, wrong)
         forget()
     else:
         ctx_host.get().noop(f"unit {service_name(agent)} is up to date")
@@ -85,7 +85,8 @@ def service(
     + agent: name of the agent
     + running: whether it should run
     + enabled: whether it should start with the host; as ``running`` when not given
-    + restart_after: operations after whose changes a running service must be restarted
+    + restart_after: operations after whose changes a running service must be restarted; a change by an earlier run
+      that did not come to the restart counts, too
     + restarted: restart it in any case
 
     A service that runs and after none of whose files changed is left alone. Stopping waits until the agent
@@ -113,7 +114,7 @@ def service(
     found, name = state.unit, QuoteString(service_name(agent))
     is_running = found is not None and found.running
     is_enabled = found is not None and found.enabled
-    stale = running and (restarted or any(_changed(meta) for meta in restart_after))
+    stale = running and (restarted or state.restart_pending or any(_changed(meta) for meta in restart_after))
     steps: list[str] = []
     if is_enabled != enabled:
         steps.append("enable --quiet" if enabled else "disable --quiet")
@@ -132,10 +133,14 @@ def service(
     for step in steps:
         bits += [
             "&&" if bits else "",
-            f"systemctl {step}",
+            # In braces: else `|| true` would forgive the steps before it, too.
+            f"{{ systemctl {step}" if step == "reset-failed" else f"systemctl {step}",
             name,
-            "2>/dev/null || true" if step == "reset-failed" else "",
+            "2>/dev/null || true; }" if step == "reset-failed" else "",
         ]
+    if "restart" in steps:
+        note = StringCommand("mkdir -p --", PENDING, "&& : >", pending(agent, "proof"), "&&")
+        bits = [note, *bits, "&& rm -f --", pending(agent, "restart")]
     yield StringCommand(*(bit for bit in bits if bit != ""))
     forget()
 
@@ -179,13 +184,13 @@ def healthy(
     if state is None:
         yield unobserved()
         return
-    if not any(_changed(meta) for meta in after) and _proven(state, port):
+    if not any(_changed(meta) for meta in after) and not state.proof_pending and _proven(state, port):
         ctx_host.get().noop(f"agent {agent} answers on port {port}")
         return
     deadline = time.monotonic() + timeout
     yield _prove(agent, port, chat)
     forget()
-    while not _proven(observe_agent(agent), port):
+    while not _proven(seen := observe_agent(agent), port) or (seen is not None and seen.proof_pending):
         start = ctx_host.get().get_fact(HermesStart, agent=agent, port=port, seconds=_SLICE)
         if start is None or start.word == "failed":
             yield refuse(f"agent {agent} does not serve: {start.detail if start else 'the host could not be asked'}")
@@ -201,7 +206,9 @@ def healthy(
 
 def _prove(agent: str, port: int, chat: bool) -> StringCommand:
     script = (
-        await_start(agent, port, _SLICE) + f"PROVE={shlex.quote(_packaged('prove.py.txt'))}\n" + _packaged("prove.sh")
+        await_start(agent, port, _SLICE)
+        + f"PROVE={shlex.quote(_packaged('prove.py.txt'))}\nPENDING={PENDING}\n"
+        + _packaged("prove.sh")
     )
     return StringCommand("sh -s --", QuoteString(agent), str(port), "chat" if chat else "no-chat", _stdin=script)
 
@@ -218,8 +225,8 @@ def _is_ours(found: PathState | None, text: str) -> bool:
     return found is not None and found.is_file(text.encode(), "644", "root")
 
 
-def _write_units(texts: Mapping[str, str]) -> StringCommand:
-    bits: list[Any] = ["set -e; umask 022;"]
+def _write_units(agent: str, texts: Mapping[str, str]) -> StringCommand:
+    bits: list[Any] = ["set -e; umask 022;", note_restart(agent), "|| exit 1;"]
     for path, text in texts.items():
         # A unit holds no secret; printf is the shell's own, so the text is not an argument of any program.
         bits += ["printf %s", QuoteString(text), ">", QuoteString(f"{path}.part"), ";"]

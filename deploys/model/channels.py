@@ -20,6 +20,8 @@ class Channel:
     name: str
     title: str
     always_on: bool
+    #: Names of its settings that are not secret.
+    settings: tuple[str, ...]
     #: Names in secrets.json, under the agent's key, that the channel needs.
     secrets: tuple[str, ...]
     render: Callable[[int, Mapping[str, Secret]], dict[str, Secret | str]]
@@ -44,6 +46,7 @@ _CHANNELS = (
         name="api",
         title="Local OpenAI-compatible HTTP API",
         always_on=True,
+        settings=(),
         secrets=("HERMES_API_SERVER_KEY",),
         render=_render_api,
     ),

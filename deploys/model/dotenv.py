@@ -20,7 +20,7 @@ class CannotEncode(ValueError):
 
 def check(name: str, value: str) -> None:
     """Raise :class:`CannotEncode` when ``value`` cannot reach the daemon unchanged under ``name``."""
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name == "HERMES_NIL":
         raise CannotEncode(f"{name!r} is not the name of an environment variable")
     for char in value:
         if (ord(char) < 32 and char not in "\n\t") or ord(char) == 127:
@@ -50,6 +50,9 @@ def assignment(name: str, value: str) -> str:
     quoted = "".join(_ESCAPES.get(char, char) for char in value)
     quoted = quoted.replace("${", "${HERMES_NIL:-$}{")
     quoted = _ASSIGNMENT.sub("${HERMES_NIL:-=}", quoted)
+    if value.endswith("\\"):
+        # python-dotenv 1.2.1, the one in the lock, takes `\\"` for an escaped quote and reads on into the next lines.
+        quoted += "${HERMES_NIL:-}"
     return f'{name}="{quoted}"'
 
 

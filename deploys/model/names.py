@@ -147,9 +147,10 @@ def address(value: str) -> str:
         return str(ipaddress.ip_address(value))
     except ValueError:
         pass
-    if re.fullmatch(r"[0-9.]+", value):
-        raise InvalidName(f"Address {value!r} is not a valid IPv4 address")
     labels = value.removesuffix(".").split(".")
+    # Resolvers read a name whose last part is a number as an IPv4 address: 0x7f.1 is 127.0.0.1.
+    if re.fullmatch(r"[0-9]+|0[xX][0-9A-Fa-f]*", labels[-1]):
+        raise InvalidName(f"Address {value!r} is not a valid IPv4 address")
     if len(value) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise InvalidName(f"Address {value!r} is neither a host name nor an IP address")
     return value

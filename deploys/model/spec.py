@@ -71,6 +71,16 @@ class Limits(_Part):
     memory_max: MemorySize = "2G"
     tasks_max: int = Field(default=1024, ge=64, le=32768)
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Limits:
+        if _mib(self.memory_high) > _mib(self.memory_max):
+            raise ValueError(f"memory_high {self.memory_high} is above memory_max {self.memory_max}")
+        return self
+
+
+def _mib(size: str) -> int:
+    return int(size[:-1]) * (1024 if size.endswith("G") else 1)
+
 
 def _only_api() -> dict[str, dict[str, str | int | bool]]:
     return {"api": {}}
@@ -100,9 +110,11 @@ class AgentSpec(_Part):
     @field_validator("channels")
     @classmethod
     def _known(cls, chosen: dict[str, Any]) -> dict[str, Any]:
-        for name in chosen:
+        for name, settings in chosen.items():
             if name not in channels.CATALOGUE:
                 raise ValueError(f"Unknown channel {name!r}; there are: {', '.join(channels.CATALOGUE)}")
+            if unknown := sorted(set(settings) - set(channels.CATALOGUE[name].settings)):
+                raise ValueError(f"Channel {name!r} has no setting {', '.join(map(repr, unknown))}")
         for entry in channels.CATALOGUE.values():
             if entry.always_on and entry.name not in chosen:
                 raise ValueError(f"Channel {entry.name!r} is always on")

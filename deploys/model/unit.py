@@ -37,14 +37,19 @@ _STANDARD: tuple[Directive, ...] = (
     ("RestrictNamespaces", "user pid net mnt ipc uts"),
     ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
     # Closes the way out of this sandbox: over the system bus an account may enable linger for itself, and its
-    # user manager would start programs of its choice outside.
-    ("InaccessiblePaths", "-/run/dbus/system_bus_socket"),
+    # user manager would start programs of its choice outside. The folder, not the socket in it: that one is made
+    # anew when dbus.socket restarts, and the new one would be in reach.
+    ("InaccessiblePaths", "-/run/dbus"),
 )
 _STRICT: tuple[Directive, ...] = (
     ("PrivateUsers", "yes"),
     ("DevicePolicy", "closed"),
-    # `chroot` and @sandbox are what Chromium's zygote needs; @privileged taken away would break it.
-    ("SystemCallFilter", "@system-service chroot @sandbox"),
+    # `chroot`, seccomp and landlock are what Chromium's zygote needs; @privileged taken away would break it. The
+    # group @sandbox holds the last two, but systemd 252 does not know it.
+    (
+        "SystemCallFilter",
+        "@system-service chroot seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self",
+    ),
     ("SystemCallFilter", "~@resources"),
     ("SystemCallErrorNumber", "EPERM"),
 )
@@ -94,8 +99,8 @@ def service(spec: AgentSpec, release_id: str) -> str:
                 ("Environment", "PYTHONUNBUFFERED=1"),
                 # The release is read-only for the agent: an install at run time could only fail, late.
                 ("Environment", "HERMES_DISABLE_LAZY_INSTALLS=1"),
-                ("ExecStartPre", _key_guard(paths)),
-                ("ExecStart", f"{bin_}/hermes gateway run"),
+                ("ExecStart", _guarded(paths, f"{bin_}/hermes gateway run")),
+                ("SyslogIdentifier", "hermes"),
                 ("Restart", "on-failure"),
                 ("RestartSec", "5"),
                 ("SuccessExitStatus", "75"),
@@ -126,16 +131,18 @@ def shared_slice() -> str:
     )
 
 
-def _key_guard(paths: Layout) -> str:
+def _guarded(paths: Layout, command: str) -> str:
     # 0.13 serves its API without authentication when the key line is missing, and the last line of several wins.
+    # The guard is part of the main process: systemd heeds RestartPreventExitStatus= for no other. As ExecStartPre=
+    # it was restarted until the start limit, as ExecCondition= the unit would only be skipped, and nobody would see.
     count = r"grep -cE \"^[[:space:]]*(export[[:space:]]+)?API_SERVER_KEY\""
     shape = r"grep -qxE \"API_SERVER_KEY=[0-9a-f]{64}\""
     env = paths.env
+    reason = f"{env} must have exactly one valid API_SERVER_KEY line; run: clm agent configure {paths.agent}"
     script = (
-        f'[ \\"$$({count} {env})\\" = 1 ] && {shape} {env} || '
-        f'{{ echo \\"{env} must have exactly one valid API_SERVER_KEY line; run: clm agent configure {paths.agent}\\" >&2; exit 78; }}'
+        f'[ \\"$$({count} {env})\\" = 1 ] && {shape} {env} || {{ echo \\"{reason}\\" >&2; exit 78; }}; exec \\"$$@\\"'
     )
-    return f'/bin/sh -c "{script}"'
+    return f'/bin/sh -c "{script}" hermes {command}'
 
 
 def _limits(limits: Limits) -> list[Directive]:

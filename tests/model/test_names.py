@@ -29,7 +29,26 @@ def test_an_agents_name_is_an_account_name(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "-rf", "_x", "9a", "A", "Maurice", "a" * 33, "a.b", "a b", "a\n", "\na", "a\0", "maürice", "а", "a/b", "../a", "a:b", "a$"],
+    [
+        "",
+        "-rf",
+        "_x",
+        "9a",
+        "A",
+        "Maurice",
+        "a" * 33,
+        "a.b",
+        "a b",
+        "a\n",
+        "\na",
+        "a\0",
+        "maürice",
+        "а",
+        "a/b",
+        "../a",
+        "a:b",
+        "a$",
+    ],
 )
 def test_anything_else_is_no_agents_name(value: str) -> None:
     with pytest.raises(InvalidName):
@@ -96,11 +115,30 @@ def test_an_address_is_brought_to_its_normal_form(value: str, normal: str) -> No
 @pytest.mark.parametrize(
     "value",
     [
-        "", ".", "a..b", "-a", "a-", "[::1]", "::g", "1:2", "256.0.0.1", "1.2.3", "1.2.3.04", "a_b", "user@host",
-        "host:22", "a" * 64, ".".join(["a" * 60] * 5), "-oProxyCommand=id",
-        "fe80::1%", "fe80::1%a b", "fe80::1%\nProxyCommand id", "fe80::1%$(id)", "fe80::1%eth0%eth1",
+        "",
+        ".",
+        "a..b",
+        "-a",
+        "a-",
+        "[::1]",
+        "::g",
+        "1:2",
+        "256.0.0.1",
+        "1.2.3",
+        "1.2.3.04",
+        "a_b",
+        "user@host",
+        "host:22",
+        "a" * 64,
+        ".".join(["a" * 60] * 5),
+        "-oProxyCommand=id",
+        "fe80::1%",
+        "fe80::1%a b",
+        "fe80::1%\nProxyCommand id",
+        "fe80::1%$(id)",
+        "fe80::1%eth0%eth1",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_address(value: str) -> None:
     with pytest.raises(InvalidName):
         names.address(value)
@@ -125,19 +163,59 @@ def test_a_url_loses_only_its_last_slash(value: str, normal: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "", "h", "h:80", "ftp://h", "file:///etc/passwd", "http:h", "http://", "http:///v1", "http://:80", "//h/v1",
-        "http://h:0", "http://h:65536", "http://h:x", "http://h:-1", "http://h:٣", "http://a b", "http://h/a\nb", "http://h\t",
-        "http://[::1", "http://::1", "http://[::g]", "http://a℀b", "http://h/ü", "http://h/${HOME}", 'http://h/"', "http://h\\@x",
-        "http://-h", "http://a..b", "http://h,x", "http://h/?", "http://h/?a=b", "http://h/#", "http://h#a", "http://h/v1?", "javascript:1",
+        "",
+        "h",
+        "h:80",
+        "ftp://h",
+        "file:///etc/passwd",
+        "http:h",
+        "http://",
+        "http:///v1",
+        "http://:80",
+        "//h/v1",
+        "http://h:0",
+        "http://h:65536",
+        "http://h:x",
+        "http://h:-1",
+        "http://h:٣",
+        "http://a b",
+        "http://h/a\nb",
+        "http://h\t",
+        "http://[::1",
+        "http://::1",
+        "http://[::g]",
+        "http://a℀b",
+        "http://h/ü",
+        "http://h/${HOME}",
+        'http://h/"',
+        "http://h\\@x",
+        "http://-h",
+        "http://a..b",
+        "http://h,x",
+        "http://h/?",
+        "http://h/?a=b",
+        "http://h/#",
+        "http://h#a",
+        "http://h/v1?",
+        "javascript:1",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_base_url(value: str) -> None:
     with pytest.raises(InvalidName):
         names.http_url(value)
 
 
 @pytest.mark.parametrize(
-    "host", ["169.254.169.254", "169.254.0.1", "[fe80::1]", "[FE80::1]", "[febf::1]", "[fe80::1%25eth0]", "[::ffff:169.254.169.254]"]
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.0.1",
+        "[fe80::1]",
+        "[FE80::1]",
+        "[febf::1]",
+        "[fe80::1%25eth0]",
+        "[::ffff:169.254.169.254]",
+    ],
 )
 def test_a_url_does_not_lead_to_a_link_local_address(host: str) -> None:
     with pytest.raises(InvalidName, match="link-local"):
@@ -147,11 +225,21 @@ def test_a_url_does_not_lead_to_a_link_local_address(host: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "http://hunter2@h", "http://u:hunter2@h", "http://:hunter2@h/", "ftp://u:hunter2@h", "u:hunter2@h", "http://u:hunter2@[::1",
-        "http://h?api_key=hunter2", "http://h/#hunter2", "http://u:hunter2@h:x", "http://u:hunter2@h/?q", "//u:hunter2@h",
-        "http://u:hunter2@h /", "http://u:hunter2@ü",
+        "http://hunter2@h",
+        "http://u:hunter2@h",
+        "http://:hunter2@h/",
+        "ftp://u:hunter2@h",
+        "u:hunter2@h",
+        "http://u:hunter2@[::1",
+        "http://h?api_key=hunter2",
+        "http://h/#hunter2",
+        "http://u:hunter2@h:x",
+        "http://u:hunter2@h/?q",
+        "//u:hunter2@h",
+        "http://u:hunter2@h /",
+        "http://u:hunter2@ü",
     ],
-)  # fmt: skip
+)
 def test_a_credential_in_a_url_is_refused_and_not_repeated(value: str) -> None:
     with pytest.raises(InvalidName) as caught:
         names.http_url(value)
@@ -173,7 +261,9 @@ def test_a_models_id(value: str) -> None:
     assert names.model_id(value) == value
 
 
-@pytest.mark.parametrize("value", ["", "a" * 257, "/etc/passwd", ".a", "a b", "${HOME}", "a;b", "a'b", 'a"b', "a\\b", "a{b"])
+@pytest.mark.parametrize(
+    "value", ["", "a" * 257, "/etc/passwd", ".a", "a b", "${HOME}", "a;b", "a'b", 'a"b', "a\\b", "a{b"]
+)
 def test_what_is_no_models_id(value: str) -> None:
     with pytest.raises(InvalidName):
         names.model_id(value)
@@ -187,7 +277,14 @@ def test_a_port_out_of_range(value: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "good"),
-    [("0f" * 32, True), ("0F" * 32, False), ("0f" * 32 + "\n", False), ("0f" * 31, False), ("", False), ("٠" * 64, False)],
+    [
+        ("0f" * 32, True),
+        ("0F" * 32, False),
+        ("0f" * 32 + "\n", False),
+        ("0f" * 31, False),
+        ("", False),
+        ("٠" * 64, False),
+    ],
 )
 def test_the_shape_of_the_api_servers_key(value: str, good: bool) -> None:
     assert names.is_api_server_key(value) is good
@@ -198,3 +295,9 @@ def test_the_key_of_an_agents_secrets_has_three_parts() -> None:
     for host, agent in (("a:b", "maurice"), ("wolf-i", "a:b")):
         with pytest.raises(InvalidName):
             names.instance_key(host, agent)
+
+
+@pytest.mark.parametrize("value", ["0x7f.1", "0xa9fea9fe", "10.0.0.0x1", "a.1", "2130706433"])
+def test_a_name_that_resolvers_read_as_a_number_is_refused(value: str) -> None:
+    with pytest.raises(names.InvalidName):
+        names.address(value)

@@ -103,9 +103,12 @@ def test_options_are_checked_and_normalised() -> None:
         ({**OPTIONS, "context_length": "many"}, "Context length: 'many' is not a whole number above 0"),
         ({**OPTIONS, "context_length": -1}, "Context length: -1 is not a whole number above 0"),
         ({**OPTIONS, "api_key": "hunter2"}, "API key is a secret and does not belong among a provider's options"),
-        ({**OPTIONS, "url": "http://u:hunter2@h"}, "API URL: URL must not contain a user name or password; give the key as a secret instead"),
+        (
+            {**OPTIONS, "url": "http://u:hunter2@h"},
+            "API URL: URL must not contain a user name or password; give the key as a secret instead",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_refusal_names_the_field(options: dict[str, str | int], message: str) -> None:
     with pytest.raises(InvalidProvider) as caught:
         providers.provider_type("ollama").options(options)
@@ -113,7 +116,7 @@ def test_a_refusal_names_the_field(options: dict[str, str | int], message: str) 
 
 
 def test_an_unknown_type_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(InvalidProvider, match="Invalid provider type 'openai'. Valid types: ollama, custom"):
+    with pytest.raises(InvalidProvider, match=r"Invalid provider type 'openai'. Valid types: ollama, custom"):
         providers.provider_type("openai")
 
 

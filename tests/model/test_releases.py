@@ -60,7 +60,7 @@ def test_another_lock_is_another_folder() -> None:
 
 
 def test_an_unknown_release_is_answered_with_the_listed_ones() -> None:
-    with pytest.raises(UnknownRelease, match="Release 'v1' is not in the manifest; listed: v2026.5.7"):
+    with pytest.raises(UnknownRelease, match=r"Release 'v1' is not in the manifest; listed: v2026.5.7"):
         manifest().release("v1")
 
 
@@ -79,14 +79,23 @@ def test_a_platform_is_found_whole_or_not_at_all() -> None:
         {"releases": [ROW, ROW]},
         {"releases": []},
         {"extra": 1},
-        *({"releases": [{**ROW, **change}]} for change in (
-            {"tag": "main"}, {"tag": "v2026.5.7\n"}, {"tag": "../x"}, {"lock_sha256": "B" * 64}, {"lock_sha256": "b" * 63},
-            {"installer_sha256": ""}, {"python": ["3.11"]}, {"surprise": 1},
-            {"platforms": [{"os": "debian", "os_version": "12", "arch": "mips", "status": "tested"}]},
-            {"platforms": [{"os": "debian", "os_version": "12", "arch": "x86_64", "status": "probably"}]},
-        )),
+        *(
+            {"releases": [{**ROW, **change}]}
+            for change in (
+                {"tag": "main"},
+                {"tag": "v2026.5.7\n"},
+                {"tag": "../x"},
+                {"lock_sha256": "B" * 64},
+                {"lock_sha256": "b" * 63},
+                {"installer_sha256": ""},
+                {"python": ["3.11"]},
+                {"surprise": 1},
+                {"platforms": [{"os": "debian", "os_version": "12", "arch": "mips", "status": "tested"}]},
+                {"platforms": [{"os": "debian", "os_version": "12", "arch": "x86_64", "status": "probably"}]},
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_manifest_that_contradicts_itself_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         read(**document)

@@ -70,7 +70,7 @@ def test_the_same_input_renders_the_same_bytes() -> None:
 
 
 def test_an_agent_without_a_provider_cannot_be_rendered() -> None:
-    with pytest.raises(CannotRender, match="Agent maurice has no provider. Run 'clm agent configure maurice' first."):
+    with pytest.raises(CannotRender, match=r"Agent maurice has no provider. Run 'clm agent configure maurice' first."):
         rendered(provider=None)
 
 

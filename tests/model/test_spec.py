@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -56,8 +57,14 @@ def test_every_problem_has_its_line() -> None:
         ({"method": "git"}, "maurice: method: Input should be 'wheel'"),
         ({"channels": {}}, "maurice: channels: Channel 'api' is always on"),
         ({"channels": {"api": {}, "fax": {}}}, "maurice: channels: Unknown channel 'fax'; there are: api"),
-        ({"limits": {"memory_max": "2T"}}, "maurice: limits.memory_max: String should match pattern '^[1-9][0-9]{0,6}[MG]$'"),
-        ({"limits": {"memory_max": "2G\n"}}, "maurice: limits.memory_max: String should match pattern '^[1-9][0-9]{0,6}[MG]$'"),
+        (
+            {"limits": {"memory_max": "2T"}},
+            "maurice: limits.memory_max: String should match pattern '^[1-9][0-9]{0,6}[MG]$'",
+        ),
+        (
+            {"limits": {"memory_max": "2G\n"}},
+            "maurice: limits.memory_max: String should match pattern '^[1-9][0-9]{0,6}[MG]$'",
+        ),
         ({"provider": {"type": "x"}}, "maurice: provider: Invalid provider type 'x'. Valid types: ollama, custom"),
         ({"provider": {**OLLAMA, "url": "http://[::1"}}, "maurice: provider: API URL: URL has no valid host"),
         (
@@ -136,3 +143,16 @@ def test_agents_of_a_host_differ_in_name_and_port() -> None:
 def test_a_name_or_port_twice_on_a_host_is_refused(agents: tuple[tuple[str, int], ...], message: str) -> None:
     with pytest.raises(InvalidSpec, match=f"^{message}$"):
         check_fleet({"wolf": fleet(*agents)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"limits": {"memory_high": "3G", "memory_max": "2G"}}, "memory_high 3G is above memory_max 2G"),
+        ({"channels": {"api": {"host": "0.0.0.0"}}}, "Channel 'api' has no setting 'host'"),
+        ({"release": ""}, "Release '' is not in the manifest"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidSpec, match=re.escape(says)):
+        AgentSpec.parse({"name": "maurice", **fields})

@@ -90,7 +90,7 @@ class Manifest(_Row):
 
     def release(self, tag: str | None = None) -> Release:
         """Return the release with this tag, or the default one."""
-        wanted = tag or self.default
+        wanted = self.default if tag is None else tag
         for release in self.releases:
             if release.tag == wanted:
                 return release

@@ -1,0 +1,329 @@
+"""Reading an observation: a function of text that answers or raises, whatever a host prints."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyinfra.api.exceptions import FactProcessError
+
+from pyinfra_hermes.facts.agents import HermesAgents
+from pyinfra_hermes.facts.host import HermesHost
+from pyinfra_hermes.facts.observation import (
+    Account,
+    AgentState,
+    CutOff,
+    Listener,
+    Observation,
+    PathState,
+    Release,
+    leaf_digest,
+    parse,
+)
+from pyinfra_hermes.facts.starting import HermesStart, Start
+
+from .captured import AGENT, DIGEST, HOST, TRACE, WHOLE
+
+
+def with_line(old: str, new: str | None) -> Observation:
+    lines = [line for line in WHOLE if not line.startswith(old)]
+    assert len(lines) < len(WHOLE)
+    if new is not None:
+        lines.insert(next(i for i, line in enumerate(WHOLE) if line.startswith(old)), new)
+    return parse(lines)
+
+
+def test_the_host() -> None:
+    host = parse(WHOLE).host
+    assert (host.uid, host.os, host.os_version, host.arch, host.systemd) == (0, "debian", "12", "x86_64", 252)
+    assert host.free_mib["/opt"] == 70000
+    assert host.tools == {"rg": "/usr/bin/rg", "python3": "/usr/bin/python3"}
+    assert (host.memory_mib, host.python, host.uptime_seconds) == (24105, "3.11", 5000)
+
+
+def test_listeners_releases_and_the_slice() -> None:
+    observed = parse(WHOLE)
+    assert observed.listener(8642) == Listener("127.0.0.1", 8642, 4711)
+    assert observed.listener(22) == Listener("[::]", 22, 100)
+    assert observed.listener(80) is None
+    assert observed.releases == {
+        "v2026.5.7-wheel-481e9e99": Release("v2026.5.7-wheel-481e9e99", "0.13.0", "2026.5.7", "3.11")
+    }
+    assert observed.slice == PathState("regular file", "644", "root", "root", 80, DIGEST)
+
+
+def test_an_agent_that_runs() -> None:
+    agent = parse(WHOLE).agent("maurice")
+    assert agent.account == Account(997, 996, "/home/maurice", "/usr/sbin/nologin", "Hermes agent (pyinfra-hermes)")
+    assert agent.ours
+    assert agent.healthy
+    assert agent.linger
+    assert (agent.processes, agent.stray_processes) == (3, 1)
+    assert (agent.env_port, agent.env_key_valid) == (8642, True)
+    assert agent.leaves == {"model.provider": DIGEST, "mcp.a|b c": DIGEST}
+    assert agent.listening == Listener("127.0.0.1", 8642, 4711)
+    assert agent.unit is not None
+    assert (agent.unit.running, agent.unit.enabled, agent.unit.memory_bytes) == (True, True, 104857600)
+    assert agent.unit.age_seconds == 1000
+    assert agent.paths["home"].detail is None
+    assert agent.paths["code"].detail == "/opt/pyinfra-hermes/releases/v2026.5.7-wheel-481e9e99"
+    assert agent.channels == {"api_server": "connected", "irc": "unknown"}
+
+
+def test_lines_belong_to_the_agent_above_them() -> None:
+    observed = parse(WHOLE)
+    assert list(observed.agents) == ["maurice", "old", "nobody-here"]
+    old = observed.agent("old")
+    assert (old.account, old.ours, old.healthy, list(old.paths)) == (None, False, False, ["unit"])
+    assert observed.agent("nobody-here") == AgentState("nobody-here")
+    assert observed.agent("never-asked") == AgentState("never-asked")
+    assert "slice" not in observed.agent("maurice").paths
+
+
+def test_traces_tell_what_is_left() -> None:
+    observed = parse(WHOLE)
+    assert observed.agent("maurice").traces == ("account maurice", "home", "unit", "linger", "3 processes")
+    assert observed.agent("old").traces == ("unit",)
+    assert observed.agent("nobody-here").traces == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("unit SubState", "unit SubState=auto-restart"),
+        ("unit MainPID", "unit MainPID=4712"),
+        ("unit MainPID", "unit MainPID=0"),
+        ("listener 127", None),
+        ("listener 127", "listener 127.0.0.1 8642 0"),
+        ("own answer health", "own answer health 000 "),
+        ("own answer health", None),
+        ("own answer models", "own answer models 401 {}"),
+    ],
+)
+def test_an_agent_is_healthy_only_when_everything_is(old: str, new: str | None) -> None:
+    assert not with_line(old, new).agent("maurice").healthy
+
+
+@pytest.mark.parametrize(
+    ("comment", "ours"),
+    [
+        ("Hermes agent (pyinfra-hermes)", True),
+        ("Hermes agent (pyinfra-hermes),,,", True),
+        ("Hermes agent (pyinfra-hermes) ", False),
+        ("x,Hermes agent (pyinfra-hermes)", False),
+        ("", False),
+    ],
+)
+def test_an_account_is_ours_by_its_comment(comment: str, ours: bool) -> None:
+    observed = with_line("account ", f"account maurice:x:997:996:{comment}:/home/maurice:/bin/sh")
+    assert observed.agent("maurice").ours is ours
+
+
+def test_a_body_that_is_not_json_is_none_and_an_agent_without_answer_has_status_zero() -> None:
+    assert (
+        with_line("own answer models", "own answer models 502 <html>").agent("maurice").answers["models"].body is None
+    )
+    assert with_line("own answer models", "own answer models  ").agent("maurice").answers["models"].status == 0
+    assert with_line("own answer detailed", "own answer detailed 200 [1]").agent("maurice").channels == {}
+
+
+def test_memory_without_accounting_is_none() -> None:
+    for text in ("[not set]", "18446744073709551615", ""):
+        unit = with_line("unit MemoryCurrent", f"unit MemoryCurrent={text}").agent("maurice").unit
+        assert unit is not None
+        assert unit.memory_bytes is None
+
+
+def test_a_file_is_the_same_only_with_content_mode_and_owner() -> None:
+    found = PathState("regular empty file", "600", "maurice", "maurice", 0, DIGEST)
+    assert found.is_file(b"", "600", "maurice")
+    assert not found.is_file(b"x", "600", "maurice")
+    assert not found.is_file(b"", "644", "maurice")
+    assert not found.is_file(b"", "600", "root")
+    assert not PathState("symbolic link", "600", "maurice", "maurice", 0, DIGEST).is_file(b"", "600", "maurice")
+    assert not PathState("regular file", "600", "maurice", "maurice", 0, None).is_file(b"", "600", "maurice")
+
+
+def test_a_config_fits_when_our_leaves_are_there_and_private() -> None:
+    leaf = {"a.b": 1}
+    digests = {"a.b": leaf_digest(1), "x.y": DIGEST}
+    file = PathState("regular file", "600", "m", "m", 1, DIGEST)
+    state = AgentState("m", paths={"config": file}, leaves=digests)
+    assert state.config_has(leaf, ["a.c", "x.yy"])
+    assert not state.config_has({"a.b": True}, [])
+    assert not state.config_has({"a.b": "1"}, [])
+    assert not state.config_has({"a.c": 1}, [])
+    assert not state.config_has(leaf, ["x"])
+    assert not state.config_has(leaf, ["x.y"])
+    assert not AgentState("m", leaves=digests).config_has(leaf, [])
+    open_to_all = PathState("regular file", "644", "m", "m", 1, DIGEST)
+    assert not AgentState("m", paths={"config": open_to_all}, leaves=digests).config_has(leaf, [])
+
+
+@pytest.mark.parametrize("length", [*range(0, len(WHOLE) - 1, 7), len(WHOLE) - 1])
+def test_an_observation_without_its_last_line_is_cut_off(length: int) -> None:
+    with pytest.raises(CutOff):
+        parse(WHOLE[:length])
+
+
+def test_line_ends_of_another_transport_do_no_harm() -> None:
+    assert parse(f"{line}\r\n" for line in WHOLE) == parse(WHOLE)
+
+
+@pytest.mark.parametrize("fact", [HermesAgents, HermesHost])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["end"],
+        WHOLE[:-1],
+        *(
+            [*HOST, *AGENT, bad, "end"]
+            for bad in (
+                "processes many",
+                "processes 1",
+                "path x",
+                "path a|b|c|d|e|f|g",
+                "leaf x",
+                "leaf x 3",
+                "account x",
+                "account a:b:c:d:e:f:g",
+                "unit NRestarts=x",
+                "unit MainPID=[not set]",
+                "answer",
+                "release {}",
+                "release []",
+                'release {"id": 1}',
+                "listener x",
+                "listener a b c",
+                "host uid x",
+                "host memory_mib",
+            )
+        ),
+    ],
+)
+def test_what_cannot_be_read_fails_one_host_and_not_the_run(fact: type, lines: list[str]) -> None:
+    with pytest.raises(FactProcessError):
+        fact().process(lines)
+
+
+def _edited() -> st.SearchStrategy[list[str]]:
+    line = st.text(max_size=30) | st.sampled_from(WHOLE).flatmap(
+        lambda found: st.integers(0, len(found)).map(lambda cut: found[:cut])
+    )
+    words = st.sampled_from(
+        [
+            "own",
+            "host",
+            "listener",
+            "release",
+            "agent",
+            "path",
+            "unit",
+            "leaf",
+            "answer",
+            "account",
+            "processes",
+            "linger",
+            "end",
+        ]
+    )
+    crafted = st.tuples(words, st.text(alphabet='| :=-.0123456789abc[]{}",', max_size=20)).map(" ".join)
+    edit = st.tuples(st.integers(0, len(WHOLE)), line | crafted)
+
+    def apply(edits: list[tuple[int, str]]) -> list[str]:
+        lines = list(WHOLE)
+        for position, text in edits:
+            lines.insert(position, text)
+        return lines
+
+    return st.lists(edit, min_size=1, max_size=4).map(apply)
+
+
+@given(_edited())
+def test_garbage_between_the_lines_never_ends_the_run(lines: list[str]) -> None:
+    with suppress(FactProcessError):
+        assert isinstance(HermesAgents().process(lines), Observation)
+
+
+@given(st.lists(st.text(max_size=20), max_size=5))
+def test_any_output_is_a_start_or_fails_one_host(lines: list[str]) -> None:
+    with suppress(FactProcessError):
+        assert isinstance(HermesStart().process(lines), Start)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "own agent other",
+        "own account maurice:x:0:0:root:/root:/bin/sh",
+        "own host uid 5",
+        "own end",
+        "own linger yes",
+        'own release {"id": "r", "version": "1", "calver": "1", "python": "3.11"}',
+        "own listener 127.0.0.1 80 4711",
+        "own unit MainPID=1",
+        "own processes 0 0",
+        "own own env_key valid",
+        "own path unit|regular file|644|root|root|1|-",
+        "own path home|directory|777|root|root|1|-",
+        "own path slice|regular file|644|root|root|1|-",
+        "own path env|x",
+        "own leaf x 3",
+        "own leaf x y",
+        "own answer",
+        "own",
+        "own ",
+        f"own answer x 200 {'[' * 60000}",
+    ],
+)
+def test_an_agent_cannot_speak_of_others_nor_silence_its_host(line: str) -> None:
+    # The target of a link of its own may hold a line end; and its processes may trace ours.
+    spoilt = parse([*HOST, *AGENT, line, *TRACE, "end"])
+    honest = parse([*HOST, *AGENT, *TRACE, "end"])
+    ours, theirs = spoilt.agent("maurice"), honest.agent("maurice")
+    assert (spoilt.host, spoilt.listeners, spoilt.releases, spoilt.slice) == (
+        honest.host,
+        honest.listeners,
+        honest.releases,
+        honest.slice,
+    )
+    assert spoilt.agent("old") == honest.agent("old")
+    assert (ours.account, ours.unit, ours.paths, ours.linger, ours.processes) == (
+        theirs.account,
+        theirs.unit,
+        theirs.paths,
+        theirs.linger,
+        theirs.processes,
+    )
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "²", "9" * 5000])
+def test_a_port_that_is_none_is_none(text: str) -> None:
+    assert with_line("own env_port", f"own env_port {text}").agent("maurice").env_port is None
+
+
+def test_without_an_answer_there_is_no_fact() -> None:
+    for fact in (HermesAgents, HermesHost, HermesStart):
+        assert fact.default() is None
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(_VALUES, _VALUES)
+def test_digests_differ_when_values_do(one: object, other: object) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (leaf_digest(one) == leaf_digest(other)) is same
+
+
+def test_the_samples_hold_every_kind_of_line() -> None:
+    words = {line.removeprefix("own ").split()[0] for line in [*HOST, *AGENT, *TRACE]}
+    kinds = "host listener path release agent linger unit account processes leaf env_port env_key answer"
+    assert words == set(kinds.split())

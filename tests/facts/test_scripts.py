@@ -1,0 +1,194 @@
+"""The scripts of this room, run by a real shell on this machine, asking about names that it does not have."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from pyinfra_hermes.deploys.model import layout
+from pyinfra_hermes.facts import script
+from pyinfra_hermes.facts.observation import AgentState, PathState, parse
+
+ABSENT = ("hermes-test-absent", "hermes-test-gone")
+SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
+WHOLE = {
+    "host": script.observe_host(),
+    "agents": script.observe_agents(),
+    "named agents": script.observe_agents(ABSENT),
+    "start": script.await_start("maurice", 8642, 6),
+    "journal": script.journal_functions(),
+}
+PACKAGED = [
+    path
+    for room in ("facts", "operations")
+    for path in resources.files(f"pyinfra_hermes.{room}").iterdir()
+    if path.name.endswith((".sh", ".py.txt"))
+]
+needs_linux = pytest.mark.skipif(not Path("/proc/self/cgroup").exists(), reason="the scripts are for Linux")
+
+
+def run(text: str, *arguments: str, shell: str = "sh", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [shell, "-c", text, "sh", *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={"PATH": os.environ["PATH"], **environment},
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_script_is_grammatical(shell: str, name: str) -> None:
+    result = subprocess.run([shell, "-n"], input=WHOLE[name], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", PACKAGED, ids=lambda path: path.name)
+def test_a_packaged_script_is_grammatical(path: Path) -> None:
+    text = path.read_text()
+    if path.name.endswith(".py.txt"):
+        compile(text, path.name, "exec")
+        return
+    result = subprocess.run(["sh", "-n"], input=text, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", [p for p in PACKAGED if p.name.endswith(".sh")], ids=lambda path: path.name)
+def test_a_shell_script_is_posix(path: Path) -> None:
+    # What dash accepts and does not mean, or what only bash knows.
+    text = re.sub(r"(?m)^\s*#.*$", "", path.read_text())
+    for bashism in (
+        r"\[\[",
+        r"\bfunction ",
+        r"\blocal ",
+        r"<<<",
+        r"\$'",
+        r"\becho -[en]",
+        r" == ",
+        r"&>",
+        r"\bsource ",
+    ):
+        found = re.search(bashism, text)
+        # awk's == is not the shell's.
+        assert found is None or (bashism == " == " and "awk" in text), found
+
+
+@needs_linux
+@pytest.mark.parametrize("shell", SHELLS)
+def test_this_machine_can_be_observed(shell: str) -> None:
+    result = run(script.observe_agents(ABSENT), shell=shell)
+    observed = parse(result.stdout.split("\n"))
+    assert observed.host.uid == os.getuid()
+    assert observed.host.arch == os.uname().machine
+    assert observed.host.memory_mib > 100
+    assert observed.host.tools["getent"]
+    assert observed.host.free_mib["/"] >= 0
+    for name in ABSENT:
+        assert observed.agent(name) == AgentState(name)
+        assert name in observed.agents
+
+
+@needs_linux
+def test_the_host_alone_can_be_observed() -> None:
+    observed = parse(run(script.observe_host()).stdout.split("\n"))
+    assert observed.agents == {}
+    assert observed.host.os
+
+
+@needs_linux
+def test_a_name_that_is_none_is_not_looked_at() -> None:
+    observed = parse(
+        run(script.observe_agents(("../etc", "Root", "-x", "a b", "$(id)", "'", "a" * 33))).stdout.split("\n")
+    )
+    assert observed.agents == {}
+
+
+def test_an_observation_repeats_no_argument_twice_and_keeps_its_order() -> None:
+    assert script.observe_agents(["b", "a", "b"]) == script.observe_agents(["a", "b"])
+
+
+@needs_linux
+def test_a_start_of_what_does_not_exist_fails_at_once() -> None:
+    if not shutil.which("systemctl") or not Path("/run/systemd/system").exists():
+        pytest.skip("systemd does not run this machine")
+    line = run(script.await_start(ABSENT[0], 65000, 5)).stdout.splitlines()[0]
+    assert line == f"failed the unit hermes-{ABSENT[0]}.service does not exist"
+
+
+def describe(path: Path) -> str:
+    source = resources.files("pyinfra_hermes.facts").joinpath("describe.sh").read_text()
+    return run(f'{source}describe key "$1"', str(path)).stdout
+
+
+def described(path: Path) -> PathState:
+    # The observation around it comes from this machine.
+    lines = run(script.observe_host()).stdout.splitlines()
+    return parse([*lines[:-1], "agent x", *describe(path).splitlines(), "end"]).agent("x").paths["key"]
+
+
+@needs_linux
+def test_paths_are_described_and_devices_are_not_opened(tmp_path: Path) -> None:
+    file, link, fifo = tmp_path / "a file", tmp_path / "link", tmp_path / "fifo"
+    file.write_bytes(b"content|with\nlines")
+    file.chmod(0o640)
+    link.symlink_to("/some where")
+    os.mkfifo(fifo)
+    found = described(file)
+    assert found.is_file(b"content|with\nlines", "640", found.owner)
+    assert described(link).detail == "/some where"
+    assert described(fifo).kind == "fifo"
+    assert described(fifo).detail is None
+    assert described(tmp_path).kind == "directory"
+    assert describe(tmp_path / "absent") == ""
+    file.write_bytes(b"")
+    file.chmod(0o600)
+    assert described(file).is_file(b"", "600", found.owner)
+
+
+def test_both_rooms_mean_the_same_account_header_and_folder() -> None:
+    assert script.ACCOUNT_COMMENT == layout.ACCOUNT_COMMENT
+    assert script.UNIT_HEADER == layout.UNIT_HEADER
+    assert script.RELEASES == layout.RELEASES
+
+
+def test_a_script_travels_without_its_comments() -> None:
+    assert not re.search(r"(?m)^\s*#", script.observe_host())
+    # One argument of a process may have 128 KiB; everything of pyinfra's is in it too.
+    assert len(script.observe_agents(["a" * 32] * 20)) < 30_000
+
+
+@needs_linux
+def test_what_an_agent_plants_is_told_of_the_agent_only(tmp_path: Path) -> None:
+    # The script itself, on an account that only this shell knows, with the rights of whoever runs the tests.
+    home = tmp_path / "home"
+    (home / ".hermes").mkdir(parents=True, mode=0o700)
+    (home / ".hermes" / "code").symlink_to(
+        "x\nagent root\naccount root:x:0:0:Hermes agent (pyinfra-hermes):/:/\nhost uid 7\nend"
+    )
+    odd = b"y\xff\x0cagent ftp\xe2\x80\xa8agent irc\x85agent news"
+    (home / ".hermes" / "SOUL.md").symlink_to(os.fsdecode(odd))
+    (home / ".hermes" / ".env").write_text(f"API_SERVER_PORT=8642\nAPI_SERVER_KEY={'0f' * 32}\n")
+    stand_ins = f"""
+    getent() {{ echo 'maurice:x:12345:12345:{script.ACCOUNT_COMMENT}:{home}:/bin/sh'; }}
+    setpriv() {{ while [ "$1" != env ]; do shift; done; "$@"; }}
+    pgrep() {{ :; }}
+    """
+    result = run(stand_ins + script.observe_agents(("maurice",)))
+    observed = parse(result.stdout.splitlines())
+    agent = observed.agent("maurice")
+    assert list(observed.agents) == ["maurice"]
+    assert observed.host.uid == os.getuid()
+    assert agent.ours
+    assert agent.paths["code"].detail == "x"
+    assert agent.paths["soul"].detail == "y??agent ftp???agent irc?agent news"
+    assert (agent.env_port, agent.env_key_valid, agent.paths["hermes"].kind) == (8642, True, "directory")
+    assert "0f0f" not in result.stdout

@@ -1,0 +1,77 @@
+"""A release is uploaded into a folder that nobody can guess and built by one script."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pyinfra.api import FileUploadCommand, StringCommand
+
+from pyinfra_hermes.facts.observation import Observation
+from pyinfra_hermes.operations import releases
+from pyinfra_hermes.operations.releases import NoWheels
+
+from .harness import BARE, RUNNING, Yielded, packaged, stdin, yielded
+
+RELEASE = "v2026.5.7-wheel-481e9e99"
+LOCK = "uv==1 \\\n    --hash=sha256:00\n"
+
+
+def wheel(observed: Observation | None, error: str | None = None) -> tuple[Yielded, list[tuple[str, str]]]:
+    asked: list[tuple[str, str]] = []
+
+    def archive(python: str, arch: str) -> Path:
+        asked.append((python, arch))
+        if error:
+            raise NoWheels(error)
+        return Path("/cache/wheels.tar")
+
+    found = yielded(releases.wheel, observed, names=(), release=RELEASE, calver="2026.5.7", lock=LOCK, archive=archive)
+    return found, asked
+
+
+def test_an_installed_release_is_never_touched_nor_its_wheels_fetched() -> None:
+    found, asked = wheel(RUNNING)
+    assert (found.commands, found.noop, asked) == ([], f"release {RELEASE} is installed", [])
+
+
+def test_a_release_is_staged_uploaded_and_built() -> None:
+    found, asked = wheel(BARE)
+    stage, upload, build = found.commands
+    assert asked == [("3.11", "x86_64")]
+    assert isinstance(stage, StringCommand)
+    folder = re.fullmatch(r"mkdir -m 700 -- (/tmp/pyinfra-hermes-[0-9a-f]{32})", stage.get_raw_value())
+    assert folder is not None
+    assert isinstance(upload, FileUploadCommand)
+    assert (upload.src, upload.dest) == ("/cache/wheels.tar", f"{folder[1]}/wheels.tar")
+    # Made by the login itself: root would have to trust what lies in /tmp.
+    assert stage.connector_arguments == upload.connector_arguments == {"_sudo": False}
+    assert isinstance(build, StringCommand)
+    assert build.get_raw_value() == f"sh -s -- /opt/pyinfra-hermes/releases {RELEASE} 2026.5.7 {folder[1]}"
+    assert stdin(build) == packaged("release.sh").replace("@LOCK@", LOCK.rstrip("\n"))
+    assert "@LOCK@" not in (stdin(build) or "")
+
+
+def test_two_runs_stage_in_different_folders() -> None:
+    assert wheel(BARE)[0].raw[0] != wheel(BARE)[0].raw[0]
+
+
+def test_wheels_that_cannot_be_had_fail_one_host_and_leave_nothing() -> None:
+    found, _ = wheel(BARE, "not to be had\nERROR: 'x'")
+    stage, clean, refusal = found.raw
+    assert clean == stage.replace("mkdir -m 700", "rmdir")
+    assert refusal == "echo 'not to be had\nERROR: '\"'\"'x'\"'\"'' >&2; exit 1"
+
+
+def test_nothing_is_fetched_for_an_unobserved_host() -> None:
+    found, asked = wheel(None)
+    assert (len(found.commands), asked) == (1, [])
+    assert found.raw[0].endswith("exit 1")
+
+
+@pytest.mark.parametrize("name", ["release.sh", "remove.sh"])
+def test_a_script_that_runs_as_root_has_its_own_path_and_stops_at_unset_names(name: str) -> None:
+    text = packaged(name)
+    assert re.search(r"^set -e?u$", text, re.M)
+    assert re.search(r"^PATH=/usr/local/sbin:", text, re.M)
