@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,23 @@ from pyinfra import host, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
+from pyinfra_hermes.deploys import redacting
 from pyinfra_hermes.deploys.configure import configure
 from pyinfra_hermes.deploys.install import install
-from pyinfra_hermes.deploys.model.render import CannotRender
+from pyinfra_hermes.deploys.model.render import CannotRender, render
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec, InvalidSpec, check_fleet
 from pyinfra_hermes.deploys.references import UnresolvedSecret, resolve
 from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
 from pyinfra_hermes.operations.observing import expect
 
+# `pyinfra -vvv --debug --diff` shows commands, outputs and exceptions as they are.
+redacting.install()
+
 #: Something that knows the secrets of an agent, by host and agent; asked late and on the control machine only.
 SecretSource = Callable[[str, str], Mapping[str, Secret]]
+#: Hosts as an inventory lists them: names, or names with data.
+Hosts = list[str | tuple[str, dict[str, Any]]]
 
 
 def agents_of(host_name: str, data: Any, source: SecretSource | None) -> list[tuple[AgentSpec, Mapping[str, Secret]]]:
@@ -28,17 +34,53 @@ def agents_of(host_name: str, data: Any, source: SecretSource | None) -> list[tu
     Read the agents of a host from its data.
 
     Each is a mapping as :meth:`AgentSpec.parse` takes it, with ``secrets`` beside: references, never values.
-    Raises :class:`InvalidSpec` or :class:`UnresolvedSecret`.
+    Raises :class:`InvalidSpec`, :class:`UnresolvedSecret` or :class:`CannotRender`.
     """
     result: list[tuple[AgentSpec, Mapping[str, Secret]]] = []
+    if not isinstance(data or [], Sequence) or not all(isinstance(row, Mapping) for row in data or ()):
+        raise InvalidSpec("hermes_agents must be a list of mappings, one for each agent")
     for row in data or ():
         fields = dict(row)
         references = fields.pop("secrets", {})
         spec = AgentSpec.parse(fields)
+        if not isinstance(references, Mapping):
+            raise InvalidSpec(
+                f"{spec.name}: secrets must be a mapping of names to references, file:PATH or env:VARIABLE"
+            )
         known = source(host_name, spec.name) if source else resolve(references)
+        if spec.provider is not None:
+            render(spec, known)
         result.append((spec, known))
     check_fleet({host_name: tuple(spec for spec, _ in result)})
     return result
+
+
+def checked(hosts: Hosts) -> Hosts:
+    """
+    Return the hosts of an inventory, unless the data of one cannot be used: then nothing is connected to.
+
+    pyinfra connects to every host before it reads a deploy, which would say the same, but late.
+
+    **Example:**
+
+    .. code:: python
+
+        from pyinfra_hermes.deploys.hermes import checked as _checked
+
+        hosts = _checked([("wolf-i", {"hermes_agents": [{"name": "maurice"}]})])
+    """
+    for entry in hosts:
+        if isinstance(entry, tuple):
+            name, data = entry
+            _usable(name, data.get("hermes_agents"), data.get("hermes_secrets"))
+    return hosts
+
+
+def _usable(host_name: str, data: Any, source: SecretSource | None) -> list[tuple[AgentSpec, Mapping[str, Secret]]]:
+    try:
+        return agents_of(host_name, data, source)
+    except (InvalidSpec, UnresolvedSecret, CannotRender) as error:
+        raise DeployError(f"{host_name}: {str(error).removeprefix(f'{host_name}: ')}") from None
 
 
 @deploy("Hermes agents")
@@ -62,10 +104,7 @@ def hermes() -> None:
 
         hermes(_sudo=True)
     """
-    try:
-        agents = agents_of(host.name, host.data.get("hermes_agents"), host.data.get("hermes_secrets"))
-    except (InvalidSpec, UnresolvedSecret) as error:
-        raise DeployError(str(error)) from None
+    agents = _usable(host.name, host.data.get("hermes_agents"), host.data.get("hermes_secrets"))
     folder = host.data.get("hermes_wheelhouse")
     wheelhouse = Wheelhouse(source=Path(folder).expanduser() if folder else None)
     expect(*(spec.name for spec, _ in agents))
@@ -73,10 +112,7 @@ def hermes() -> None:
         install(spec=spec, wheelhouse=wheelhouse)
         if spec.provider is None:
             continue
-        try:
-            configure(spec=spec, secrets=secrets, chat=host.data.get("hermes_chat", True))
-        except CannotRender as error:
-            raise DeployError(str(error)) from None
+        configure(spec=spec, secrets=secrets, chat=host.data.get("hermes_chat", True))
 
 
 def needs_sudo() -> bool:

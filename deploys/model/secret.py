@@ -8,7 +8,8 @@ from typing import Any, NoReturn, final
 from pydantic_core import core_schema
 from typing_extensions import override
 
-REDACTED = "********"
+from .redaction import REDACTED as REDACTED
+from .redaction import REVEALED
 
 
 @final
@@ -16,20 +17,32 @@ class Secret:
     """
     A credential on its way from where it is kept to where it is used.
 
-    ``repr``, ``str``, ``format``, JSON and pydantic dumps show ``********``; pickling and copying into a
-    formatted string are refused or redacted. :meth:`reveal` is the only way to the value, so a search for
-    that word finds every place where a secret comes into the open.
+    ``repr``, ``str``, ``format`` and pydantic's dumps show ``********``; pickling, and JSON of the standard
+    library, are refused: what came back from them would not be the secret. It does not change, so a copy is
+    the secret itself, and dataclasses and models that hold one can be copied. :meth:`reveal` is the only way
+    to the value: a search for that word finds every place where a secret comes into the open, and the
+    redactor (:mod:`.redaction`) knows each value that did.
     """
 
     __slots__ = ("_value",)
+    _value: str
 
     def __init__(self, value: str) -> None:
         if not isinstance(value, str):
             raise TypeError("a secret is text")
-        self._value = value
+        object.__setattr__(self, "_value", value)
+
+    @override
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a secret does not change")
+
+    @override
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError("a secret does not change")
 
     def reveal(self) -> str:
-        """Return the value itself."""
+        """Return the value itself; from now on the redactor looks for it."""
+        REVEALED.remember(self._value)
         return self._value
 
     @override
@@ -58,15 +71,26 @@ class Secret:
     def __bool__(self) -> bool:
         return bool(self._value)
 
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
     @override
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret cannot be pickled or copied by pickling")
+        raise TypeError("a secret cannot be pickled")
+
+    @override
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a secret cannot be pickled")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
             cls._accept,
-            serialization=core_schema.plain_serializer_function_ser_schema(str),
+            # Whatever stands in the field: `model_construct` puts plain text there, unseen.
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: REDACTED),
         )
 
     @classmethod

@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 import pickle
+import pprint
+import reprlib
+import string
 import traceback
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from rich.console import Console
+from rich.pretty import Pretty
 
+from pyinfra_hermes.deploys.model import secret as module
+from pyinfra_hermes.deploys.model.redaction import Redactor, Revealed
 from pyinfra_hermes.deploys.model.secret import REDACTED, Secret
 
 VALUE = "sk-hunter2"
+SHOWN = "Secret('********')"
+
+
+@pytest.fixture(autouse=True)
+def registry() -> Iterator[None]:
+    """Keep what is revealed here from the redactor of the process that runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "REVEALED", Revealed())
+        yield
+
+
+def rich_text(value: object) -> str:
+    console = Console(file=io.StringIO())
+    console.print({"a": value}, Pretty([value]))
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -47,6 +71,19 @@ class Model(BaseModel):
         lambda s: Model(key=s).model_dump_json(),
         lambda s: json.dumps({"a": s}, default=str),
         lambda s: ascii(s),
+        lambda s: pprint.pformat({"a": [s]}),
+        lambda s: reprlib.repr([s]),
+        lambda s: string.Template("$s").substitute(s=s),
+        lambda s: repr(asdict(Holder(s))),
+        lambda s: repr(replace(Holder(s))),
+        lambda s: repr(copy.deepcopy({"a": s})),
+        lambda s: repr(Model(key=s).model_copy(deep=True)),
+        lambda s: repr(Model(key=s).model_dump(mode="json")),
+        lambda s: repr(Model(key=s).model_dump(round_trip=True)),
+        lambda s: repr(TypeAdapter(list[Secret]).dump_python([s])),
+        lambda s: TypeAdapter(dict[str, Secret]).dump_json({"a": s}).decode(),
+        lambda s: TypeAdapter(Holder).dump_json(Holder(s)).decode(),
+        lambda s: rich_text(s),
     ],
 )
 def test_its_text_is_redacted(shown: object) -> None:
@@ -59,20 +96,52 @@ def test_its_text_is_redacted(shown: object) -> None:
     "attempt",
     [
         pickle.dumps,
-        copy.copy,
-        copy.deepcopy,
+        lambda s: pickle.dumps([Holder(s)], protocol=0),
+        lambda s: s.__getstate__(),
+        lambda s: s.__reduce_ex__(4),
         json.dumps,
-        lambda s: asdict(Holder(s)),
         lambda s: "".join([s]),
         lambda s: s + "",
         vars,
         iter,
     ],
 )
-def test_it_refuses_to_be_copied_or_spelled(attempt: object) -> None:
+def test_it_refuses_to_be_pickled_or_spelled(attempt: object) -> None:
     with pytest.raises(TypeError) as caught:
         attempt(Secret(VALUE))  # type: ignore[operator]
     assert VALUE not in "".join(traceback.format_exception(caught.value))
+
+
+def test_plain_text_that_got_past_validation_is_redacted_in_dumps() -> None:
+    model = Model.model_construct(key=VALUE)  # type: ignore[arg-type]
+    assert model.model_dump(warnings=False) == {"key": REDACTED}
+    assert VALUE not in model.model_dump_json(warnings=False)
+
+
+def test_a_copy_is_the_secret_itself() -> None:
+    secret = Secret(VALUE)
+    assert copy.copy(secret) is secret
+    assert copy.deepcopy(secret) is secret
+    assert asdict(Holder(secret))["key"] is secret
+    assert replace(Holder(secret)).key is secret
+
+
+@pytest.mark.parametrize("name", ["_value", "other"])
+def test_it_does_not_change(name: str) -> None:
+    secret = Secret(VALUE)
+    with pytest.raises(AttributeError):
+        setattr(secret, name, "x")
+    with pytest.raises(AttributeError):
+        delattr(secret, name)
+    assert secret.reveal() == VALUE
+
+
+def test_only_what_is_revealed_is_looked_for() -> None:
+    secret = Secret("tok-1234567")
+    assert (repr(secret), bool(secret), secret == Secret("x"), len({secret, secret})) == (SHOWN, True, False, 1)
+    assert len(module.REVEALED) == 0
+    assert secret.reveal() == "tok-1234567"
+    assert Redactor(module.REVEALED).redact("<tok-1234567>") == f"<{REDACTED}>"
 
 
 def test_a_log_record_shows_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -89,7 +158,7 @@ def test_the_locals_of_a_traceback_show_nothing() -> None:
         fail(Secret(VALUE))
     report = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert VALUE not in report
-    assert "key = Secret('********')" in report
+    assert f"key = {SHOWN}" in report
 
 
 def test_what_is_not_text_is_refused_without_being_repeated() -> None:
