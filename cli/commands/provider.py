@@ -74,7 +74,8 @@ def list_(format_: str) -> None:
             ("NAME", "TYPE", "MODEL", "URL", "KEY", "USED BY"),
             [
                 (r["name"], r["type"], str(r["options"].get("model", "-")), str(r["options"].get("url", "-")),
-                 ", ".join(r["secrets"]) or "none", ", ".join(r["used_by"]) or "-")
+                 "encrypted" if r["secrets"] is None else ", ".join(r["secrets"]) or "none",
+                 ", ".join(r["used_by"]) or "-")
                 for r in rows
             ],
             "No providers configured. Use 'clm provider add' to add a provider.",
@@ -83,12 +84,19 @@ def list_(format_: str) -> None:
 
 @provider.command()
 @click.argument("name")
-def remove(name: str) -> None:
+@click.option("--force", is_flag=True, help="Leave the agents that use it without a provider.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def remove(name: str, force: bool, yes: bool) -> None:
     """Take a provider and its keys off the record. One that an agent uses is refused."""
     from ..providers import remove_provider
 
-    remove_provider(name)
+    detached = remove_provider(name, force=force, yes=yes)
     click.echo(f"Provider {name!r} removed.")
+    if detached:
+        click.echo("Agents without a provider now. What runs goes on with what is on its host until it is configured:")
+    for instance in detached:
+        click.echo(f"- {instance.key}: onboarding is at {instance.agent.onboarding_state}")
+        click.echo(f"    clm agent configure {instance.host.name}/{instance.agent.name} --provider OTHER")
 
 
 def _value(field: Field, given: dict[str, Any]) -> Any:

@@ -191,15 +191,13 @@ class OpenDirectory:
 
     def _refuse_what_is_no_file(self, name: str) -> None:
         path, status = self.path / name, self.status(name)
-        if status is not None and stat.S_ISLNK(status.st_mode):
-            raise _is_link(path)
         if status is not None:
             _check_file(path, status)
 
     def _refuse_what_is_no_folder(self, name: str) -> None:
         path, status = self.path / name, self.status(name)
         if status is not None and not stat.S_ISDIR(status.st_mode):
-            raise StateRefused(f"{path} is not a directory", f"mv {_quoted(path)} {_quoted(path)}.old")
+            raise _no_folder(path)
 
 
 @dataclass(frozen=True)
@@ -263,8 +261,7 @@ class StateDirectory:
         except FileNotFoundError:
             return None
         except NotADirectoryError:
-            remedy = f"mv {_quoted(self.path)} {_quoted(self.path)}.old"
-            raise StateRefused(f"{self.path} is not a directory", remedy) from None
+            raise _no_folder(self.path) from None
         except OSError as error:
             raise StateReadFailed(f"Cannot open {self.path}: {reason(error)}") from None
 
@@ -294,19 +291,37 @@ def _make(path: Path) -> None:
         raise StateWriteFailed(f"Cannot create {path}: {reason(error)}") from None
 
 
+def folder_faults(path: Path, status: os.stat_result) -> Iterator[StateRefused]:
+    """Say why a folder cannot be trusted, everything at once; nothing when it can."""
+    if not stat.S_ISDIR(status.st_mode):
+        yield _no_folder(path)
+        return
+    yield from _owner_faults(path, status)
+    yield from _mode_faults(path, status, "700")
+
+
+def file_faults(path: Path, status: os.stat_result) -> Iterator[StateRefused]:
+    """Say why a file cannot be trusted, everything at once; nothing when it can."""
+    if stat.S_ISLNK(status.st_mode):
+        yield _is_link(path)
+    elif not stat.S_ISREG(status.st_mode):
+        yield StateRefused(f"{path} is not a regular file", f"mv {_quoted(path)} {_quoted(path)}.old")
+    else:
+        yield from _owner_faults(path, status)
+        yield from _mode_faults(path, status, "600")
+
+
 def _check_directory(path: Path, status: os.stat_result) -> None:
-    _check_owner(path, status)
-    _check_mode(path, status, "700")
+    for fault in folder_faults(path, status):
+        raise fault
 
 
 def _check_file(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise StateRefused(f"{path} is not a regular file", f"mv {_quoted(path)} {_quoted(path)}.old")
-    _check_owner(path, status)
-    _check_mode(path, status, "600")
+    for fault in file_faults(path, status):
+        raise fault
 
 
-def _check_owner(path: Path, status: os.stat_result) -> None:
+def _owner_faults(path: Path, status: os.stat_result) -> Iterator[StateRefused]:
     mine = os.geteuid()
     if status.st_uid == mine:
         return
@@ -315,13 +330,17 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
         if mine == 0
         else f"sudo chown -R {_account(mine)} {_quoted(path)}"
     )
-    raise StateRefused(f"{path} belongs to {_account(status.st_uid)}, not to {_account(mine)}", remedy)
+    yield StateRefused(f"{path} belongs to {_account(status.st_uid)}, not to {_account(mine)}", remedy)
 
 
-def _check_mode(path: Path, status: os.stat_result, wanted: str) -> None:
+def _mode_faults(path: Path, status: os.stat_result, wanted: str) -> Iterator[StateRefused]:
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
-        raise StateRefused(f"{path} is open to other users (mode {mode:04o})", f"chmod {wanted} {_quoted(path)}")
+        yield StateRefused(f"{path} is open to other users (mode {mode:04o})", f"chmod {wanted} {_quoted(path)}")
+
+
+def _no_folder(path: Path) -> StateRefused:
+    return StateRefused(f"{path} is not a directory", f"mv {_quoted(path)} {_quoted(path)}.old")
 
 
 def _is_link(path: Path) -> StateRefused:

@@ -48,6 +48,14 @@ class StateInvalid(StateError):
     """A change that cannot be recorded because the result would not be valid. Nothing was written."""
 
 
+class KeyUnavailable(StateError):
+    """The secrets are encrypted and their key could not be had: nobody to ask, no file, a command that failed."""
+
+
+class WrongKey(StateError):
+    """The secrets are encrypted, undamaged, and this passphrase or key is not theirs."""
+
+
 class NotFound(StateError):
     """No host, agent, provider or secret has this name; close matches are in the message."""
 

@@ -72,13 +72,20 @@ def finish(directory: OpenDirectory) -> None:
     A step was taken when its staged file is gone and the target has the content. Everything is checked before
     the first rename, so that a directory that somebody changed by hand in between is not changed further.
     """
-    content = directory.read(JOURNAL)
-    if content is None:
+    to_take = pending(directory)
+    if to_take is None:
         return
-    to_take = [step for step in _steps(directory, content) if not _was_taken(directory, step)]
     for step in to_take:
         directory.replace(step.staged, step.target)
     close(directory)
+
+
+def pending(directory: OpenDirectory) -> list[Step] | None:
+    """Return the steps that a stopped writer left; None when there is no journal. Raises :class:`StateCorrupt`."""
+    content = directory.read(JOURNAL)
+    if content is None:
+        return None
+    return [step for step in _steps(directory, content) if not _was_taken(directory, step)]
 
 
 def _was_taken(directory: OpenDirectory, step: Step) -> bool:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .directory import OpenDirectory, reason
-from .errors import StateLocked, StateWriteFailed
+from .errors import StateLocked, StateReadFailed, StateWriteFailed
 from .timestamps import now, rfc3339
 
 LOCK = ".lock"
@@ -43,6 +43,23 @@ def locked(directory: OpenDirectory, wait: float = DEFAULT_WAIT) -> Iterator[Non
             _record(descriptor, b"")
     finally:
         os.close(descriptor)
+
+
+def holder(directory: OpenDirectory) -> tuple[str, str] | None:
+    """Say who holds the lock, and how to look at them; None when nobody does. Takes nothing from a writer."""
+    descriptor = directory.open_file(LOCK)
+    if descriptor is None:
+        return None
+    try:
+        # Shared, so that two who look are not in each other's way; a writer tries again in a moment.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor)
+    except OSError as error:
+        raise StateReadFailed(f"Cannot tell who holds {directory.path / LOCK}: {reason(error)}") from None
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def command_words(argv: Sequence[str]) -> str:
@@ -95,11 +112,18 @@ def _record(descriptor: int, text: bytes) -> None:
 
 
 def _held(descriptor: int, path: Path, wait: float) -> StateLocked:
+    who, look = _holder(descriptor)
+    return StateLocked(
+        f"The state in {path} is locked by {who}; waited {wait:g} s",
+        f"Run the command again when that one has ended{f'; {look}' if look else ''}",
+    )
+
+
+def _holder(descriptor: int) -> tuple[str, str]:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         pid, host = int(holder["pid"]), str(holder["host"])
         who = f"pid {pid} ({holder['command']}) on {host} since {holder['since']}"
-        remedy = f"Run the command again when that one has ended; on {host}, `ps -fp {pid}` shows it"
     except (OSError, ValueError, KeyError, TypeError):
-        who, remedy = "another process", "Run the command again when that one has ended"
-    return StateLocked(f"The state in {path} is locked by {who}; waited {wait:g} s", remedy)
+        return "another process", ""
+    return who, f"on {host}, `ps -fp {pid}` shows it"

@@ -11,7 +11,8 @@ from pyinfra_hermes.deploys.model import names
 from pyinfra_hermes.deploys.model.secret import Secret
 
 from .errors import Ambiguous, ApiKeyInvalid, NoFreePort, NotFound
-from .records import API_SERVER_KEY, FIRST_PORT, Host, Instance, Provider, SecretsFile
+from .records import API_SERVER_KEY, FIRST_PORT, Host, Instance, Integration, Provider, SecretsFile
+from .vault import Vault
 
 _LAST_PORT = 65535
 
@@ -19,13 +20,23 @@ V = TypeVar("V")
 
 
 class Lookup:
-    """Hosts, providers and secrets, and the questions to them."""
+    """Hosts, providers, integrations and secrets, and the questions to them."""
 
     #: The state directory, for messages.
     path: Path
     hosts: Mapping[str, Host]
     providers: Mapping[str, Provider]
-    secrets: SecretsFile
+    integrations: Mapping[str, Integration]
+    vault: Vault
+
+    @property
+    def secrets(self) -> SecretsFile:
+        """
+        The secrets. Encrypted ones are decrypted at the first look, and only then.
+
+        Raises :class:`.errors.KeyUnavailable`, :class:`.errors.WrongKey` and :class:`.errors.StateCorrupt`.
+        """
+        return self.vault.open()
 
     def host(self, name: str) -> Host:
         """Return a host by its name. Raises :class:`NotFound`."""
@@ -34,6 +45,10 @@ class Lookup:
     def provider(self, name: str) -> Provider:
         """Return a configured provider by its name. Raises :class:`NotFound`."""
         return _named("provider", name, self.providers)
+
+    def integration(self, name: str) -> Integration:
+        """Return a configured integration by its name. Raises :class:`NotFound`."""
+        return _named("integration", name, self.integrations)
 
     def instances(self) -> Iterator[Instance]:
         """Go through all agents of all hosts."""
@@ -64,6 +79,10 @@ class Lookup:
     def agents_using_provider(self, name: str) -> tuple[Instance, ...]:
         """Return the agents that a provider is configured for; empty when it may go."""
         return tuple(instance for instance in self.instances() if instance.agent.provider == name)
+
+    def agents_using_integration(self, name: str) -> tuple[Instance, ...]:
+        """Return the agents that an integration is attached to; empty when it may go."""
+        return tuple(instance for instance in self.instances() if name in instance.agent.integrations)
 
     def next_free_port(self, host: str, start: int = FIRST_PORT, also_taken: Collection[int] = frozenset()) -> int:
         """

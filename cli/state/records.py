@@ -1,4 +1,4 @@
-"""What the state files hold: hosts and their agents, providers, and secrets by the scope they belong to."""
+"""What the state files hold: hosts and their agents, providers, integrations, and secrets by their scope."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 from typing_extensions import override
 
+from pyinfra_hermes.deploys import references
 from pyinfra_hermes.deploys.model import names
 from pyinfra_hermes.deploys.model.secret import Secret
 
@@ -30,6 +31,8 @@ STAGES: tuple[Stage, ...] = ("providers", "identity", "channels", "validate")
 FIRST_PORT = 8642
 
 API_SERVER_KEY = "HERMES_API_SERVER_KEY"
+#: The key that is to take its place, while a rotation is under way.
+NEXT_API_SERVER_KEY = "HERMES_API_SERVER_KEY_NEXT"
 
 _SECRET_KEY = re.compile(r"[A-Z][A-Z0-9_]{0,127}")
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -78,7 +81,9 @@ Text = Annotated[str, Field(min_length=1)]
 SecretKey = Annotated[str, AfterValidator(_secret_key)]
 
 
-def _check_keys(entries: Mapping[str, Host] | Mapping[str, Agent] | Mapping[str, Provider]) -> None:
+def _check_keys(
+    entries: Mapping[str, Host] | Mapping[str, Agent] | Mapping[str, Provider] | Mapping[str, Integration],
+) -> None:
     for key, entry in entries.items():
         if key != entry.name:
             raise ValueError(f"the entry {key!r} says that its name is {entry.name!r}")
@@ -226,6 +231,31 @@ class ProvidersFile(Document):
         return providers
 
 
+class Integration(Record):
+    """A configured integration without its credentials."""
+
+    name: ProviderName = Field(frozen=True)
+    type: Kind
+    #: The settings that are not secret: url, user...
+    options: dict[Option, Plain] = Field(default_factory=dict)
+    created_at: Timestamp = Field(default_factory=now)
+    updated_at: Timestamp = Field(default_factory=now)
+
+
+class IntegrationsFile(Document):
+    """``integrations.json``."""
+
+    FILENAME = "integrations.json"
+
+    integrations: dict[ProviderName, Integration] = Field(default_factory=dict)
+
+    @field_validator("integrations")
+    @classmethod
+    def _integrations_fit(cls, integrations: dict[str, Integration]) -> dict[str, Integration]:
+        _check_keys(integrations)
+        return integrations
+
+
 class Instance(NamedTuple):
     """An agent together with the host it is on."""
 
@@ -253,7 +283,13 @@ def integration_scope(name: str) -> str:
     return f"integration:{names.provider_name(name)}"
 
 
-def _is_scope(value: str) -> bool:
+def is_secret_key(value: str) -> bool:
+    """Tell whether a text has the shape of a secret's name."""
+    return bool(_SECRET_KEY.fullmatch(value))
+
+
+def is_scope(value: str) -> bool:
+    """Tell whether a text has the shape of a scope of secrets."""
     try:
         match value.split(":"):
             case [host, "hermes", agent]:
@@ -267,7 +303,7 @@ def _is_scope(value: str) -> bool:
 
 def _scope(value: str) -> str:
     # The text holds no part of the value: in a file that was edited by hand it may be a misplaced secret.
-    if not _is_scope(value):
+    if not is_scope(value):
         raise ValueError("scope should be <host>:hermes:<agent>, provider:<name> or integration:<name>")
     return value
 
@@ -281,13 +317,63 @@ def _writable(value: Secret) -> Secret:
     return value
 
 
-class SecretEntry(Record):
-    """A secret with its history; dumps of it are redacted."""
+class Reference(NamedTuple):
+    """Where a secret is, in place of the secret: ``op://vault/item/field`` and what else deploys.references knows."""
 
-    value: Annotated[Secret, AfterValidator(_writable)]
+    text: str
+
+
+class SecretEntry(Record):
+    """
+    A secret with its history; dumps of it are redacted.
+
+    It has a value, or a reference to where the value is. A value that looks like a reference is a value.
+    """
+
+    value: Annotated[Secret, AfterValidator(_writable)] | None = None
+    reference: Annotated[str, AfterValidator(references.check)] | None = None
     created_at: Timestamp
     updated_at: Timestamp
     description: str = ""
+
+    _resolved: Secret | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _has_one(self) -> Self:
+        if (self.value is None) == (self.reference is None):
+            raise ValueError("should have either a value or a reference")
+        return self
+
+    def secret(self, key: str) -> Secret:
+        """
+        Return the value; a reference is followed once for each time that the state is read.
+
+        ``key`` is for the message. Raises :class:`pyinfra_hermes.deploys.references.UnresolvedSecret`.
+        """
+        if self.value is not None:
+            return self.value
+        if self._resolved is None:
+            assert self.reference is not None
+            self._resolved = references.resolve_one(key, self.reference)
+        return self._resolved
+
+    def kept(self) -> Secret | Reference:
+        """Return what is on record: the value, or the reference to it."""
+        if self.value is not None:
+            return self.value
+        assert self.reference is not None
+        return Reference(self.reference)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the entry as it is written to the file, with the secret in the open."""
+        plain = self.model_dump(warnings=False)
+        if self.value is None:
+            del plain["value"]
+        else:
+            plain["value"] = self.value.reveal()
+        if self.reference is None:
+            del plain["reference"]
+        return plain
 
 
 class SecretsFile(Document):
@@ -312,11 +398,7 @@ class SecretsFile(Document):
     @override
     def to_plain(self) -> dict[str, Any]:
         return {"schema_version": self.schema_version} | {
-            scope: {
-                key: entry.model_dump(warnings=False) | {"value": entry.value.reveal()}
-                for key, entry in entries.items()
-            }
-            for scope, entries in self.scopes.items()
+            scope: {key: entry.to_plain() for key, entry in entries.items()} for scope, entries in self.scopes.items()
         }
 
     @classmethod
@@ -325,21 +407,25 @@ class SecretsFile(Document):
         # A key in a file that was edited by hand can be a misplaced secret: only known shapes are shown.
         parts = [str(part) for part in location if part not in ("scopes", "[key]")]
         known: tuple[Callable[[str], object], ...] = (
-            _is_scope,
-            _SECRET_KEY.fullmatch,
+            is_scope,
+            is_secret_key,
             SecretEntry.model_fields.__contains__,
         )
         shown = [part if is_known(part) else "(a name not shown)" for part, is_known in zip(parts, known, strict=False)]
         return " → ".join(shown)
 
     def get(self, scope: str, key: str) -> Secret | None:
-        """Return a secret, or None when there is none."""
+        """Return a secret, or None when there is none. A reference is followed: see :meth:`SecretEntry.secret`."""
         entry = self.scopes.get(scope, {}).get(key)
-        return None if entry is None else entry.value
+        return None if entry is None else entry.secret(key)
 
     def of(self, scope: str) -> dict[str, Secret]:
-        """Return every secret of a scope by its name; empty when there is none."""
-        return {key: entry.value for key, entry in self.scopes.get(scope, {}).items()}
+        """Return every secret of a scope by its name; empty when there is none. References are followed."""
+        return {key: entry.secret(key) for key, entry in self.scopes.get(scope, {}).items()}
+
+    def names(self, scope: str) -> tuple[str, ...]:
+        """Return the names of a scope's secrets; no reference is followed."""
+        return tuple(sorted(self.scopes.get(scope, {})))
 
     def entries(self) -> Iterator[tuple[str, str, SecretEntry]]:
         """Go through all secrets as scope, name and entry."""
@@ -351,7 +437,7 @@ class SecretsFile(Document):
         self,
         scope: str,
         key: str,
-        value: Secret,
+        value: Secret | Reference,
         *,
         description: str | None = None,
         at: datetime | None = None,
@@ -366,16 +452,26 @@ class SecretsFile(Document):
         try:
             _scope(scope)
             _secret_key(key)
-            _writable(value)
+            if isinstance(value, Secret):
+                _writable(value)
         except ValueError as error:
             raise StateInvalid(f"Cannot keep this secret: its {error}") from None
+        if isinstance(value, Reference):
+            try:
+                references.check(value.text)
+            except ValueError as error:
+                raise StateInvalid(f"Cannot keep this reference: {error}") from None
         old = self.scopes.get(scope, {}).get(key)
         wanted = description if description is not None else old.description if old else ""
-        if old is not None and old.value == value and old.description == wanted:
+        if old is not None and old.kept() == value and old.description == wanted:
             return False
         moment = at or now()
         entry = SecretEntry(
-            value=value, created_at=old.created_at if old else moment, updated_at=moment, description=wanted
+            value=value if isinstance(value, Secret) else None,
+            reference=value.text if isinstance(value, Reference) else None,
+            created_at=old.created_at if old else moment,
+            updated_at=moment,
+            description=wanted,
         )
         self.scopes.setdefault(scope, {})[key] = entry
         return True
@@ -393,3 +489,7 @@ class SecretsFile(Document):
     def remove_scope(self, scope: str) -> bool:
         """Forget every secret of a scope; tell whether there was any."""
         return self.scopes.pop(scope, None) is not None
+
+
+#: The state files, in the order in which they are read and written.
+KINDS: tuple[type[Document], ...] = (HostsFile, ProvidersFile, IntegrationsFile, SecretsFile)

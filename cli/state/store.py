@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import os
-import shlex
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from . import generations, journal
+from . import journal
 from .directory import FileIdentity, OpenDirectory, StateDirectory, read_all
 from .documents import Defect, decode, encode
+from .encryption import encrypted
 from .errors import StateCorrupt, StateInvalid
 from .locking import DEFAULT_WAIT
 from .lookup import Lookup
-from .records import Document, Host, HostsFile, Provider, ProvidersFile, SecretsFile
-from .timestamps import rfc3339_of
+from .records import (
+    KINDS,
+    Document,
+    Host,
+    HostsFile,
+    Integration,
+    IntegrationsFile,
+    Provider,
+    ProvidersFile,
+    SecretsFile,
+)
+from .vault import Vault
+from .versions import LOST, kept, way_out
 from .writing import commit, writer
 
 D = TypeVar("D", bound=Document)
@@ -34,7 +46,8 @@ class Snapshot(Lookup):
     path: Path
     hosts: Mapping[str, Host]
     providers: Mapping[str, Provider]
-    secrets: SecretsFile
+    integrations: Mapping[str, Integration]
+    vault: Vault
 
 
 class Transaction(Lookup):
@@ -42,13 +55,14 @@ class Transaction(Lookup):
 
     hosts: dict[str, Host]
     providers: dict[str, Provider]
-    secrets: SecretsFile
+    integrations: dict[str, Integration]
 
     def __init__(self, path: Path, files: _Files) -> None:
         self.path = path
         self.hosts = files.hosts.hosts
         self.providers = files.providers.providers
-        self.secrets = files.secrets
+        self.integrations = files.integrations.integrations
+        self.vault = files.vault
 
 
 class State:
@@ -83,7 +97,23 @@ class State:
         files = self._read()
         for document in files.documents():
             document.seal()
-        return Snapshot(self.directory.path, files.hosts.hosts, files.providers.providers, files.secrets)
+        files.vault.seal()
+        return Snapshot(
+            self.directory.path,
+            files.hosts.hosts,
+            files.providers.providers,
+            files.integrations.integrations,
+            files.vault,
+        )
+
+    def unlock(self) -> None:
+        """
+        Have the key of encrypted secrets at hand; does nothing for plain ones.
+
+        For before a transaction that looks at them: while its lock is held, nobody is to be asked anything.
+        Raises what :attr:`.lookup.Lookup.secrets` raises.
+        """
+        self.read().vault.open()
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -102,7 +132,10 @@ class State:
             tx = Transaction(directory.path, files)
             yield tx
             after = _Files.holding(tx).encoded(directory.path)
+            before.setdefault(SecretsFile.FILENAME, tx.vault.opened_as or b"")
             changed = {name: content for name, content in after.items() if content != before[name]}
+            if SecretsFile.FILENAME in changed:
+                changed[SecretsFile.FILENAME] = tx.vault.protected(changed[SecretsFile.FILENAME])
             if changed:
                 commit(directory, changed)
 
@@ -138,11 +171,13 @@ class _Files:
         self,
         hosts: HostsFile | None = None,
         providers: ProvidersFile | None = None,
-        secrets: SecretsFile | None = None,
+        integrations: IntegrationsFile | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self.hosts = hosts or HostsFile()
         self.providers = providers or ProvidersFile()
-        self.secrets = secrets or SecretsFile()
+        self.integrations = integrations or IntegrationsFile()
+        self.vault = vault or Vault(SecretsFile())
 
     @classmethod
     def holding(cls, tx: Transaction) -> Self:
@@ -150,12 +185,14 @@ class _Files:
         return cls(
             HostsFile.model_construct(hosts=tx.hosts),
             ProvidersFile.model_construct(providers=tx.providers),
-            tx.secrets,
+            IntegrationsFile.model_construct(integrations=tx.integrations),
+            tx.vault,
         )
 
-    def documents(self) -> tuple[HostsFile, ProvidersFile, SecretsFile]:
-        """All documents."""
-        return self.hosts, self.providers, self.secrets
+    def documents(self) -> tuple[Document, ...]:
+        """All documents that can be looked at; of encrypted secrets nobody may have asked for anything."""
+        secrets = (self.vault.open(),) if self.vault.is_open else ()
+        return self.hosts, self.providers, self.integrations, *secrets
 
     def encoded(self, path: Path) -> dict[str, bytes]:
         """Give the content of each file by its name. Raises :class:`StateInvalid`."""
@@ -178,7 +215,7 @@ class _Bad:
 
 
 def _contents(directory: OpenDirectory) -> dict[str, bytes | None]:
-    return {kind.FILENAME: directory.read(kind.FILENAME) for kind in (HostsFile, ProvidersFile, SecretsFile)}
+    return {kind.FILENAME: directory.read(kind.FILENAME) for kind in KINDS}
 
 
 def _decoded(directory: OpenDirectory, contents: Mapping[str, bytes | None]) -> _Files | _Bad:
@@ -189,8 +226,28 @@ def _decoded(directory: OpenDirectory, contents: Mapping[str, bytes | None]) -> 
     providers = _document(directory, ProvidersFile, contents)
     if isinstance(providers, _Bad):
         return providers
+    integrations = _document(directory, IntegrationsFile, contents)
+    if isinstance(integrations, _Bad):
+        return integrations
+    vault = _vault(directory, contents)
+    return vault if isinstance(vault, _Bad) else _Files(hosts, providers, integrations, vault)
+
+
+def _vault(directory: OpenDirectory, contents: Mapping[str, bytes | None]) -> Vault | _Bad:
+    file = encrypted(contents[SecretsFile.FILENAME] or b"")
+    if isinstance(file, Defect):
+        return _Bad(SecretsFile, file)
+    if file is not None:
+        return Vault(file, directory.path / SecretsFile.FILENAME, partial(_altered, StateDirectory(directory.path)))
     secrets = _document(directory, SecretsFile, contents)
-    return secrets if isinstance(secrets, _Bad) else _Files(hosts, providers, secrets)
+    return secrets if isinstance(secrets, _Bad) else Vault(secrets)
+
+
+def _altered(directory: StateDirectory, defect: Defect) -> StateCorrupt:
+    with directory.opened() as opened:
+        if opened is None:
+            return StateCorrupt(f"{directory.path} went away while it was used")
+        return _corrupt(opened, _Bad(SecretsFile, defect))
 
 
 def _document(directory: OpenDirectory, kind: type[D], contents: Mapping[str, bytes | None]) -> D | _Bad:
@@ -198,10 +255,9 @@ def _document(directory: OpenDirectory, kind: type[D], contents: Mapping[str, by
     if content is not None:
         document = decode(kind, content)
         return _Bad(kind, document) if isinstance(document, Defect) else document
-    with directory.folder(generations.FOLDER) as folder:
+    if kept(directory, kind):
         # We never remove a state file, so this is no beginning: somebody did, or it was lost.
-        if folder is not None and generations.numbers(folder, kind.FILENAME):
-            return _Bad(kind, Defect("is not there, although earlier versions of it are"))
+        return _Bad(kind, LOST)
     return kind()
 
 
@@ -214,10 +270,9 @@ def _decoded_at_one_moment(directory: OpenDirectory) -> _Files | _Bad | None:
     in between. They are held open for the comparison, because the inode of a closed file may be given to its
     successor.
     """
-    kinds = (HostsFile, ProvidersFile, SecretsFile)
     with ExitStack() as held:
         opened: dict[str, int | None] = {}
-        for kind in kinds:
+        for kind in KINDS:
             descriptor = directory.open_file(kind.FILENAME)
             opened[kind.FILENAME] = descriptor
             if descriptor is not None:
@@ -247,34 +302,5 @@ def _believed(directory: OpenDirectory, outcome: _Files | _Bad) -> _Files:
 def _corrupt(directory: OpenDirectory, bad: _Bad) -> StateCorrupt:
     path = directory.path / bad.kind.FILENAME
     message = f"{path}: {bad.defect.what}. Nothing was overwritten"
-    if bad.defect.is_newer:
-        return StateCorrupt(
-            f"{message}. A later version of pyinfra-hermes wrote it", "pip install --upgrade pyinfra-hermes"
-        )
-    good = _last_good(directory, bad.kind)
-    if good is None:
-        return StateCorrupt(
-            f"{message}. There is no earlier version that is whole",
-            f"Mend it by hand, or begin without it: mv {_quoted(path)} {_quoted(path)}.bad",
-        )
-    version, written = good
-    return StateCorrupt(
-        f"{message}. The last good version is {version}, of {written}",
-        f"cp -p {_quoted(version)} {_quoted(path)}",
-    )
-
-
-def _last_good(directory: OpenDirectory, kind: type[Document]) -> tuple[Path, str] | None:
-    with directory.folder(generations.FOLDER) as folder:
-        if folder is None:
-            return None
-        for number in generations.numbers(folder, kind.FILENAME):
-            name = generations.file_name(kind.FILENAME, number)
-            status = folder.status(name)
-            if status is not None and not isinstance(decode(kind, folder.read(name) or b""), Defect):
-                return folder.path / name, rfc3339_of(status.st_mtime)
-    return None
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
+    what_there_is, remedy = way_out(directory, bad.kind, bad.defect)
+    return StateCorrupt(f"{message}. {what_there_is}", remedy)

@@ -31,15 +31,20 @@ def recover(directory: OpenDirectory) -> None:
         ) from None
 
 
-def commit(directory: OpenDirectory, contents: Mapping[str, bytes]) -> None:
+def commit(
+    directory: OpenDirectory, contents: Mapping[str, bytes], damaged: Mapping[str, tuple[str, bytes]] | None = None
+) -> None:
     """
     Write files, all of them or none; only the holder of the lock may.
 
     The new contents are complete on disk before the first name changes. One file needs one rename. For
     several, a journal says which renames belong together, and the next command finishes what this one could
     not. Raises :class:`StateWriteFailed`, which says what holds then.
+
+    The present version of a file becomes its newest earlier one; of a ``damaged`` file the content is kept
+    under the name given with it instead.
     """
-    change = _Change(directory, contents)
+    change = _Change(directory, contents, damaged or {})
     try:
         change.prepare()
         change.carry_out()
@@ -56,9 +61,12 @@ def commit(directory: OpenDirectory, contents: Mapping[str, bytes]) -> None:
 class _Change:
     """A change on its way to the disk."""
 
-    def __init__(self, directory: OpenDirectory, contents: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, directory: OpenDirectory, contents: Mapping[str, bytes], damaged: Mapping[str, tuple[str, bytes]]
+    ) -> None:
         self._directory = directory
         self._contents = contents
+        self._damaged = damaged
         self._steps = [
             journal.Step(name, journal.staged_name(name), journal.digest(content)) for name, content in contents.items()
         ]
@@ -69,9 +77,20 @@ class _Change:
         for step in self._steps:
             self._directory.write_new(step.staged, self._contents[step.target])
         for step in self._steps:
-            generations.keep(self._directory, step.target)
+            if step.target in self._damaged:
+                self._set_aside(*self._damaged[step.target])
+            else:
+                generations.keep(self._directory, step.target)
+        if self._damaged:
+            self._directory.sync()
         if self._needs_journal:
             journal.publish(self._directory, self._steps)
+
+    def _set_aside(self, name: str, content: bytes) -> None:
+        # Under another name first: nobody shall take half of it for all that was there.
+        staged = journal.staged_name("damaged")
+        self._directory.write_new(staged, content)
+        self._directory.replace(staged, name)
 
     def carry_out(self) -> None:
         """Give the new contents their names."""
@@ -107,5 +126,7 @@ class _Change:
         # The journal goes first, and durably, because it promises that the staged files are there.
         if journal.exists(self._directory):
             journal.close(self._directory)
+        for name, _ in self._damaged.values():
+            self._directory.unlink(name)
         for name in filter(journal.is_staged, self._directory.names()):
             self._directory.unlink(name)

@@ -325,7 +325,7 @@ def test_an_agent_without_a_provider_is_installed_only(fleet: dict[str, Any]) ->
     [
         ({"port": 8643}, "have the same port 8643"),
         ({"name": "Maurice"}, "name: Name 'Maurice'"),
-        ({"secrets": {"HERMES_API_SERVER_KEY": "hunter2"}}, "give a reference, file:PATH or env:VARIABLE"),
+        ({"secrets": {"HERMES_API_SERVER_KEY": "hunter2"}}, "give a reference (file:PATH, env:VARIABLE, "),
         ({"secrets": {"HERMES_API_SERVER_KEY": "file:/nonexistent/key"}}, "openssl rand -hex 32"),
     ],
 )

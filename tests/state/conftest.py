@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyinfra_hermes.cli.state.records import Agent, Host, Provider, agent_scope, provider_scope
+from pyinfra_hermes.cli.state.records import Agent, Host, Integration, Provider, agent_scope, provider_scope
 from pyinfra_hermes.cli.state.store import State
 from pyinfra_hermes.deploys.model.secret import Secret
 
@@ -27,14 +27,16 @@ def state(path: Path) -> State:
 
 @pytest.fixture
 def filled(state: State) -> State:
-    """One host with one agent, its provider and their secrets, changed twice: earlier versions exist."""
+    """One host with one agent, its provider, an integration, their secrets, changed twice: earlier versions exist."""
     with state.transaction() as tx:
         tx.hosts["wolf-i"] = Host(name="wolf-i", address="192.0.2.7", user="xclm")
         tx.providers["cloud"] = Provider(name="cloud", type="openrouter", options={"model": "a/b"})
+        tx.integrations["jira"] = Integration(name="jira", type="atlassian", options={"url": "https://a.example"})
         tx.secrets.set(provider_scope("cloud"), "API_KEY", Secret("sk-first"))
     with state.transaction() as tx:
         tx.hosts["wolf-i"].agents["hermes-test"] = Agent(
             name="hermes-test", release="v2026.5.7", port=8642, provider="cloud", status="installed"
         )
+        tx.integrations["jira"].options["user"] = "me"
         tx.secrets.set(agent_scope("wolf-i", "hermes-test"), "HERMES_API_SERVER_KEY", Secret(API_KEY))
     return state

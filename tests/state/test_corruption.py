@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from pyinfra_hermes.cli.state.documents import Defect, decode, encode
 from pyinfra_hermes.cli.state.errors import StateCorrupt, StateError
-from pyinfra_hermes.cli.state.records import SecretsFile
+from pyinfra_hermes.cli.state.records import KINDS, SecretsFile
 from pyinfra_hermes.cli.state.store import State
 from pyinfra_hermes.deploys.model.secret import Secret
 
@@ -31,6 +33,14 @@ def refusal(state: State) -> StateCorrupt:
         state.read()
     assert str(reading.value) == str(writing.value)
     return reading.value
+
+
+def run_remedy(error: StateError, path: Path) -> None:
+    """Do what the error says, ready to lose what was added since."""
+    clm, *words = shlex.split(error.remedy or "")
+    assert clm == "clm"
+    command = [sys.executable, "-m", "pyinfra_hermes.cli", *words, "--yes", "--force"]
+    subprocess.run(command, check=True, env={**os.environ, "XDG_CONFIG_HOME": str(path.parent)})
 
 
 def everything_said(error: BaseException) -> Iterator[str]:
@@ -95,13 +105,30 @@ def test_the_remedy_restores_the_last_good_version(filled: State, path: Path) ->
     # The newest earlier version is damaged too, so the one before it is the last good one.
     path.joinpath("generations", "hosts.json.~2~").write_text("{")
     error = refusal(filled)
-    assert error.remedy == f"cp -p '{path}/generations/hosts.json.~1~' {path}/hosts.json"
+    assert error.remedy == "clm state restore hosts.json"
     assert f"The last good version is {path}/generations/hosts.json.~1~, of 2" in error.message
-    subprocess.run(shlex.split(error.remedy), check=True)
+    run_remedy(error, path)
     assert filled.read().hosts["wolf-i"].agents == {}
     with filled.transaction() as tx:
         tx.hosts["wolf-i"].port = 23
     assert path.joinpath("generations", "hosts.json.~3~").exists()
+
+
+def test_a_file_of_the_predecessor_is_named(filled: State, path: Path) -> None:
+    path.joinpath("integrations.json").write_text("[]")
+    for version in path.joinpath("generations").glob("integrations.json.*"):
+        version.unlink()
+    error = refusal(filled)
+    assert "It is a file of clawrium, the predecessor" in error.message
+    assert error.remedy == "clm import clawrium"
+
+
+def test_without_a_good_version_those_that_are_none_go_too(filled: State, path: Path) -> None:
+    path.joinpath("hosts.json").write_text("{")
+    path.joinpath("generations", "hosts.json.~1~").write_text("{")
+    error = refusal(filled)
+    subprocess.run(["sh", "-c", (error.remedy or "").rpartition(": ")[2]], check=True)
+    assert dict(filled.read().hosts) == {}
 
 
 def test_the_remedy_without_a_good_version_begins_anew(state: State, path: Path) -> None:
@@ -127,7 +154,7 @@ def test_a_file_that_is_lost_is_not_an_empty_one(filled: State, path: Path) -> N
     path.joinpath("secrets.json").unlink()
     error = refusal(filled)
     assert "is not there, although earlier versions of it are" in error.message
-    subprocess.run(shlex.split(error.remedy or ""), check=True)
+    run_remedy(error, path)
     assert filled.read().secrets.of("provider:cloud")
 
 
@@ -207,7 +234,7 @@ def test_no_damage_makes_an_error_that_shows_a_secret(offset: int, put: bytes, r
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.sampled_from(["hosts.json", "providers.json", "secrets.json"]), content=st.binary(max_size=60))
+@given(name=st.sampled_from([kind.FILENAME for kind in KINDS]), content=st.binary(max_size=60))
 def test_any_file_is_read_or_refused(filled: State, path: Path, name: str, content: bytes) -> None:
     path.joinpath(name).write_bytes(content)
     with pytest.raises(StateError):

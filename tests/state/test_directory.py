@@ -18,7 +18,7 @@ from pyinfra_hermes.cli.state.errors import StateError, StateReadFailed, StateRe
 from pyinfra_hermes.cli.state.records import Provider
 from pyinfra_hermes.cli.state.store import State
 
-FILES = ["hosts.json", "providers.json", "secrets.json"]
+FILES = ["hosts.json", "providers.json", "integrations.json", "secrets.json"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 
 from pyinfra_hermes.cli.state.errors import StateCorrupt, StateError, StateWriteFailed
 from pyinfra_hermes.cli.state.known_hosts import HostKey, KnownHosts
-from pyinfra_hermes.cli.state.records import Host, Provider
+from pyinfra_hermes.cli.state.records import KINDS, Host, Integration, Provider
 from pyinfra_hermes.cli.state.store import State
 from pyinfra_hermes.deploys.model.secret import Secret
 
@@ -104,21 +104,23 @@ def stopped_at(wanted: int, work: Callable[[], object], calls: tuple[str, ...] =
 
 
 def change(state: State, number: int) -> None:
-    """Change all three files at once."""
+    """Change all four files at once."""
     with state.transaction() as tx:
         tx.hosts["h"] = Host(name="h", address="::1", user="root", port=1 + number)
         tx.providers["p"] = Provider(name="p", type="t", options={"n": number})
+        tx.integrations["i"] = Integration(name="i", type="t", options={"n": number})
         tx.secrets.set("provider:p", "API_KEY", Secret(str(number)))
 
 
 def seen(state: State) -> int | None:
-    """The number of the change that the state shows in all three files, None before the first."""
+    """The number of the change that the state shows in all four files, None before the first."""
     snapshot = state.read()
-    if not (snapshot.hosts or snapshot.providers or snapshot.secrets.scopes):
+    if not (snapshot.hosts or snapshot.providers or snapshot.integrations or snapshot.secrets.scopes):
         return None
     numbers = {
         snapshot.hosts["h"].port - 1,
         snapshot.providers["p"].options["n"],
+        snapshot.integrations["i"].options["n"],
         int(snapshot.secrets.of("provider:p")["API_KEY"].reveal()),
     }
     assert len(numbers) == 1, f"a change is half there: {numbers}"
@@ -137,7 +139,7 @@ def assert_in_order(state: State, path: Path) -> None:
     assert seen(state) == 99
     assert hidden(path) == {".lock"}
     change(state, 98)
-    for name in ("hosts.json", "providers.json", "secrets.json"):
+    for name in (kind.FILENAME for kind in KINDS):
         kept = [file.read_bytes() for file in path.joinpath("generations").glob(f"{name}.*")]
         assert len(set(kept)) == len(kept), "a version is kept twice"
         assert all(content.endswith(b"}\n") for content in kept)
@@ -192,11 +194,11 @@ def test_a_reader_that_is_stopped_while_it_finishes_a_change(tmp_path: Path) -> 
 
 
 def stopped_after_its_first_rename(state: State, path: Path) -> None:
-    """Leave a change behind of which one file has its new content and two have not."""
+    """Leave a change behind of which one file has its new content and three have not."""
     replace = os.replace
 
     def replace_or_stop(*args: Any, **kwargs: Any) -> None:
-        if path.joinpath(".journal").exists() and len(list(path.glob(".*.new"))) == 2:
+        if path.joinpath(".journal").exists() and len(list(path.glob(".*.new"))) == 3:
             os._exit(STOPPED)
         replace(*args, **kwargs)
 
@@ -321,9 +323,9 @@ def test_what_is_promised_is_on_disk_first(tmp_path: Path) -> None:
     with at_call(0) as made:
         change(state, 50)
     order = " ".join(name for name in made if name in ("write", "fsync", "link", "replace", "unlink"))
-    new_contents, earlier_versions = " ".join(["write fsync"] * 3), " ".join(["link fsync"] * 3)
-    journal = "write fsync replace fsync"
-    assert order.startswith(f"{new_contents} {earlier_versions} {journal} replace replace replace fsync unlink fsync")
+    new_contents, earlier_versions = " ".join(["write fsync"] * 4), " ".join(["link fsync"] * 4)
+    journal, renames = "write fsync replace fsync", " ".join(["replace"] * 4)
+    assert order.startswith(f"{new_contents} {earlier_versions} {journal} {renames} fsync unlink fsync")
     with at_call(0) as made, state.transaction() as tx:
         tx.providers.clear()
     order = " ".join(name for name in made if name in ("write", "fsync", "link", "replace", "unlink"))
@@ -372,7 +374,7 @@ def test_a_journal_that_is_none(unfinished: tuple[State, Path], journal: bytes) 
     path.joinpath(".journal").write_bytes(journal)
     with pytest.raises(StateCorrupt, match="cannot be followed: it does not parse"):
         state.read()
-    assert len(list(path.glob(".*.new"))) == 3
+    assert len(list(path.glob(".*.new"))) == 4
 
 
 def test_another_file_of_ours_waits_for_the_change_to_be_finished(unfinished: tuple[State, Path]) -> None:

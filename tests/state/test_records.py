@@ -5,21 +5,27 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pyinfra_hermes.cli.state.documents import Defect, decode, encode
 from pyinfra_hermes.cli.state.errors import StateInvalid
 from pyinfra_hermes.cli.state.records import (
+    KINDS,
     STAGES,
     Agent,
     Applied,
+    Document,
     Host,
     HostsFile,
+    Integration,
+    IntegrationsFile,
     Provider,
     ProvidersFile,
     SecretEntry,
@@ -111,6 +117,22 @@ def providers_files(draw: st.DrawFn) -> ProvidersFile:
 
 
 @st.composite
+def integrations_files(draw: st.DrawFn) -> IntegrationsFile:
+    return IntegrationsFile(
+        integrations={
+            name: Integration(
+                name=name,
+                type=draw(kinds),
+                options=draw(options),
+                created_at=draw(moments),
+                updated_at=draw(moments),
+            )
+            for name in draw(st.lists(provider_names, unique=True, max_size=3))
+        }
+    )
+
+
+@st.composite
 def secrets_files(draw: st.DrawFn) -> SecretsFile:
     scopes = st.one_of(
         st.builds(agent_scope, host_names, agent_names),
@@ -123,8 +145,11 @@ def secrets_files(draw: st.DrawFn) -> SecretsFile:
     )
 
 
-@given(st.one_of(hosts_files(), providers_files(), secrets_files()))
-def test_what_is_written_is_read_back(document: HostsFile | ProvidersFile | SecretsFile) -> None:
+documents = st.one_of(hosts_files(), providers_files(), integrations_files(), secrets_files())
+
+
+@given(documents)
+def test_what_is_written_is_read_back(document: Document) -> None:
     content = encode(document)
     assert isinstance(content, bytes)
     again = decode(type(document), content)
@@ -132,7 +157,7 @@ def test_what_is_written_is_read_back(document: HostsFile | ProvidersFile | Secr
     assert encode(again) == content
 
 
-@given(st.sampled_from([HostsFile, ProvidersFile, SecretsFile]), st.binary(max_size=200))
+@given(st.sampled_from(KINDS), st.binary(max_size=200))
 def test_any_bytes_are_a_document_or_a_defect(kind: type, content: bytes) -> None:
     assert isinstance(decode(kind, content), kind | Defect)
 
@@ -145,12 +170,79 @@ json_values = st.recursive(
 
 
 @given(
-    st.sampled_from([HostsFile, ProvidersFile, SecretsFile]),
+    st.sampled_from(KINDS),
     st.dictionaries(st.text(max_size=20), json_values),
 )
 def test_any_json_is_a_document_or_a_defect(kind: type, content: dict[str, object]) -> None:
     for document in (content, {"schema_version": 1, "hosts": content}, {"schema_version": 1} | content):
         assert isinstance(decode(kind, json.dumps(document).encode()), kind | Defect)
+
+
+SENTINEL = "sk-Sentinel-7f3a"
+
+#: What somebody or something may put in the place of a value.
+wrong_values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from([SENTINEL, "\ud800", [], {}, [SENTINEL], {SENTINEL: SENTINEL}, {"value": SENTINEL}, "9" * 5000]),
+)
+
+
+def places(plain: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a document, the innermost last."""
+    if isinstance(plain, dict):
+        for key, inner in plain.items():
+            yield (*at, key)
+            yield from places(inner, (*at, key))
+    elif isinstance(plain, list):
+        for number, inner in enumerate(plain):
+            yield (*at, number)
+            yield from places(inner, (*at, number))
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> tuple[type[Document], dict[str, Any]]:
+    """A document in which a few things were removed, replaced, renamed or added, secrets being the sentinel."""
+    document = draw(documents)
+    plain = json.loads(encode(document))
+    if isinstance(document, SecretsFile):
+        for scope, key, entry in document.entries():
+            plain[scope][key]["value"] = SENTINEL
+            assert entry.value is not None
+    for _ in range(draw(st.integers(1, 3))):
+        if not plain:
+            break
+        *above, last = draw(st.sampled_from(list(places(plain))))
+        inside: Any = plain
+        for step in above:
+            inside = inside[step]
+        match draw(st.sampled_from(["remove", "replace", "rename", "add"])):
+            case "remove":
+                del inside[last]
+            case "replace":
+                inside[last] = draw(wrong_values)
+            case "rename" if isinstance(inside, dict):
+                inside[draw(st.sampled_from([SENTINEL, "", "a:b", "x" * 300]))] = inside.pop(last)
+            case _ if isinstance(inside, dict):
+                inside[draw(st.sampled_from([SENTINEL, "value", "port"]))] = draw(wrong_values)
+    return type(document), plain
+
+
+@settings(max_examples=200)
+@given(mutated())
+def test_a_document_that_was_changed_by_hand_is_read_or_refused_in_silence(
+    change: tuple[type[Document], dict[str, Any]],
+) -> None:
+    kind, plain = change
+    outcome = decode(kind, json.dumps(plain).encode())
+    assert isinstance(outcome, kind | Defect)
+    if kind is SecretsFile:
+        assert SENTINEL not in repr(outcome)
+    if isinstance(outcome, Document):
+        assert isinstance(encode(outcome), bytes)
 
 
 def an_agent(**changes: object) -> Agent:
@@ -222,7 +314,7 @@ def test_a_host_that_is_none_is_refused(change: dict[str, object]) -> None:
 
 def test_a_name_never_changes() -> None:
     host = Host(name="h", address="::1", user="root")
-    for record in (host, an_agent(), Provider(name="p", type="ollama")):
+    for record in (host, an_agent(), Provider(name="p", type="ollama"), Integration(name="i", type="mcp")):
         with pytest.raises(ValidationError, match="frozen"):
             record.name = "other"
     host.address = "2001:db8::0:1"

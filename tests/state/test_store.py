@@ -27,7 +27,8 @@ def files(path: Path) -> dict[str, tuple[int, bytes]]:
 
 def test_a_directory_that_is_not_there_is_empty_and_stays_away(state: State, path: Path) -> None:
     snapshot = state.read()
-    assert (dict(snapshot.hosts), dict(snapshot.providers), snapshot.secrets.scopes) == ({}, {}, {})
+    assert (dict(snapshot.hosts), dict(snapshot.providers), dict(snapshot.integrations)) == ({}, {}, {})
+    assert snapshot.secrets.scopes == {}
     assert not path.parent.exists()
 
 
@@ -35,6 +36,7 @@ def test_what_was_committed_is_read(filled: State) -> None:
     snapshot = filled.read()
     assert snapshot.agent("hermes-test").agent.provider == "cloud"
     assert snapshot.provider("cloud").options == {"model": "a/b"}
+    assert snapshot.integration("jira").options == {"url": "https://a.example", "user": "me"}
     assert snapshot.secret("provider:cloud", "API_KEY") == Secret("sk-first")
 
 
@@ -227,7 +229,12 @@ def test_what_is_not_found_is_said_with_what_is_close(two_hosts: State, referenc
 
 def test_nothing_is_there_yet(state: State) -> None:
     snapshot = state.read()
-    for ask, what in ((snapshot.agent, "agent"), (snapshot.host, "host"), (snapshot.provider, "provider")):
+    for ask, what in (
+        (snapshot.agent, "agent"),
+        (snapshot.host, "host"),
+        (snapshot.provider, "provider"),
+        (snapshot.integration, "integration"),
+    ):
         with pytest.raises(NotFound, match=f"There is no {what} 'x'; there is no {what} yet"):
             ask("x")
 
@@ -248,6 +255,14 @@ def test_who_uses_a_provider(two_hosts: State) -> None:
     snapshot = two_hosts.read()
     assert [instance.key for instance in snapshot.agents_using_provider("cloud")] == ["wolf-i:hermes:hermes-test"]
     assert snapshot.agents_using_provider("other") == ()
+
+
+def test_who_uses_an_integration(two_hosts: State) -> None:
+    with two_hosts.transaction() as tx:
+        tx.agent("maurice").agent.integrations = ("jira",)
+    snapshot = two_hosts.read()
+    assert [instance.key for instance in snapshot.agents_using_integration("jira")] == ["wolf-ii:hermes:maurice"]
+    assert snapshot.agents_using_integration("other") == ()
 
 
 def test_an_api_key_is_checked_when_it_is_read(two_hosts: State, path: Path) -> None:

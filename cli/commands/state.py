@@ -1,0 +1,69 @@
+"""``clm state``: what is kept on this machine, checked and restored."""
+
+from __future__ import annotations
+
+import click
+
+from ..output import emit, format_option, pairs
+
+
+@click.group()
+def state() -> None:
+    """What is kept on this machine: hosts, agents, providers, integrations and their secrets."""
+
+
+@state.command()
+@format_option
+def check(format_: str) -> None:
+    """
+    Look at all files and show what is wrong with them, each with what mends it. Exit 1 when something is.
+
+    Changes nothing, connects to no host, and never shows a secret.
+    """
+    from .. import checking
+    from ..exits import Exit
+
+    found = checking.check()
+    if not emit(checking.data(found), format_):
+        click.echo(found.path)
+        if found.files:
+            pairs(
+                [
+                    (report.name, _of(report.state, report.holds, report.generations, report.whole))
+                    for report in found.files
+                ]
+            )
+        for title, findings in (("To mend:", found.problems), ("Worth knowing:", found.notes)):
+            if findings:
+                click.echo(f"\n{title}")
+            for finding in findings:
+                click.echo(f"- {finding.where}: {finding.what}")
+                if finding.remedy:
+                    click.echo(f"    {finding.remedy}")
+        if not found.problems:
+            click.echo("\nNothing to mend.")
+    click.get_current_context().exit(Exit.FAILED if found.problems else Exit.DONE)
+
+
+@state.command()
+@click.argument("file", required=False)
+@click.option("-g", "--generation", type=click.IntRange(min=1), help="Which earlier version; the newest whole one.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Restore although something in other files would lead nowhere.")
+def restore(file: str | None, generation: int | None, yes: bool, force: bool) -> None:
+    """
+    Bring back a damaged file from an earlier version: FILE, or all that are damaged.
+
+    FILE is hosts.json, providers.json, integrations.json or secrets.json. The damaged file is kept beside it.
+    """
+    from ..restoring import run
+
+    run(file, generation, yes=yes, force=force)
+
+
+def _of(state: str, holds: str, generations: tuple[int, ...], whole: tuple[int, ...]) -> str:
+    earlier = f"earlier versions: {', '.join(map(str, whole)) or 'none'}"
+    if len(whole) < len(generations):
+        earlier += f"; {len(generations) - len(whole)} more not whole"
+    words = {"absent": "not there yet", "lost": "LOST", "damaged": "DAMAGED", "refused": "CANNOT BE READ"}
+    return "; ".join(part for part in (words.get(state, state), holds if state not in words else "", earlier) if part)

@@ -1,0 +1,70 @@
+"""Host data of ``deploys/hermes.py``: what cannot be used is said in one line, and no secret is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api.exceptions import PyinfraError
+
+from pyinfra_hermes.deploys.hermes import checked
+
+PROVIDER = {"type": "ollama", "url": "http://192.0.2.1:11434", "model": "m"}
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> dict[str, str]:
+    """A reference to a key that can be used."""
+    path = tmp_path / "key"
+    path.touch(0o600)
+    path.write_text("a" * 64 + "\n")
+    return {"HERMES_API_SERVER_KEY": f"file:{path}"}
+
+
+def test_good_data_is_given_back(key: dict[str, str]) -> None:
+    hosts: Any = [
+        "no-data",
+        ("none", {}),
+        ("wolf", {"hermes_agents": [{"name": "a", "provider": PROVIDER, "secrets": key}, {"name": "b", "port": 8643}]}),
+    ]
+    assert checked(hosts) is hosts
+
+
+@pytest.mark.parametrize(
+    ("agents", "said"),
+    [
+        ([{"name": "a", "provider": {**PROVIDER, "type": "openia"}}], "a: provider: Invalid provider type 'openia'"),
+        ([{"name": "a", "provider": {"type": "ollama"}}], "needs API URL"),
+        ([{"name": "a", "provider": PROVIDER}], "Agent a: HERMES_API_SERVER_KEY is missing"),
+        ([{"name": "a", "secrets": {"HERMES_API_SERVER_KEY": "file:/nowhere"}}], "/nowhere does not exist. Make it"),
+        ([{"name": "a", "secrets": {"HERMES_API_SERVER_KEY": "hunter2"}}], "give a reference"),
+        ([{"name": "a", "secrets": {"HERMES_API_SERVER_KEY": 2222}}], "give a reference"),
+        ([{"name": "a", "secrets": {"HERMES_API_SERVER_KEY": "env:NOT_THERE"}}], "NOT_THERE is not set"),
+        ([{"name": "a", "secrets": ["hunter2"]}], "a: secrets must be a mapping"),
+        ([{"name": "a"}, {"name": "b"}], "agents a and b have the same port 8642"),
+        ([{"name": "a"}, {"name": "a", "port": 8643}], "agents a and a have the same name a"),
+        ([{"name": "Root"}], "must start with a lowercase letter"),
+        ([{"name": "a", "colour": "hunter2"}], "a: colour: Extra inputs are not permitted"),
+        ({"name": "a"}, "hermes_agents must be a list of mappings"),
+        (["a"], "hermes_agents must be a list of mappings"),
+        ("hunter2", "hermes_agents must be a list of mappings"),
+        (3, "hermes_agents must be a list of mappings"),
+    ],
+)
+def test_bad_data_is_one_line_that_names_the_host(agents: object, said: str) -> None:
+    with pytest.raises(PyinfraError) as caught:
+        checked([("quiet", {}), ("wolf", {"hermes_agents": agents})])
+    text = str(caught.value)
+    assert text.startswith("wolf: ")
+    assert said in text
+    assert text.count("wolf: ") == 1
+    assert "\n" not in text
+    assert "hunter2" not in text
+
+
+def test_a_key_that_others_can_read_is_refused(key: dict[str, str]) -> None:
+    path = Path(key["HERMES_API_SERVER_KEY"].removeprefix("file:"))
+    path.chmod(0o640)
+    with pytest.raises(PyinfraError, match=f"chmod 600 {path}"):
+        checked([("wolf", {"hermes_agents": [{"name": "a", "provider": PROVIDER, "secrets": key}]})])
