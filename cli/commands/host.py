@@ -2,9 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from ..output import emit, format_option, pairs, table
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_FINGERPRINT = click.option(
+    "--host-key-fingerprint",
+    metavar="SHA256:...",
+    help="Trust the host's key when it has this fingerprint, without asking.",
+)
+_KEY_FILE = click.Path(exists=True, dir_okay=False, resolve_path=True)
+
+
+def _reached(user: str) -> Callable[[_F], _F]:
+    """Give a command the options that say how a new host is reached."""
+    options = [
+        click.option(
+            "--address",
+            help="DNS name, IP address, or entry of your ssh configuration; NAME itself when not given.",
+        ),
+        click.option("-p", "--port", type=int, help="SSH port."),
+        click.option("-u", "--user", help=user),
+        click.option(
+            "-i",
+            "--identity-file",
+            type=_KEY_FILE,
+            help="Private key; your agent and ssh configuration decide when not given.",
+        ),
+        click.option("-t", "--tag", "tags", multiple=True, help="A word to group hosts by; may be repeated."),
+        _FINGERPRINT,
+    ]
+
+    def decorate(command: _F) -> _F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @click.group()
@@ -14,24 +53,7 @@ def host() -> None:
 
 @host.command()
 @click.argument("name")
-@click.option(
-    "--address",
-    help="DNS name or IP address; NAME itself, or what your ssh configuration says, when not given.",
-)
-@click.option("-p", "--port", type=int, help="SSH port.")
-@click.option("-u", "--user", help="Login; root, or one with passwordless sudo.")
-@click.option(
-    "-i",
-    "--identity-file",
-    type=click.Path(exists=True, dir_okay=False, resolve_path=True),
-    help="Private key; your agent and ssh configuration decide when not given.",
-)
-@click.option("-t", "--tag", "tags", multiple=True, help="A word to group hosts by; may be repeated.")
-@click.option(
-    "--host-key-fingerprint",
-    metavar="SHA256:...",
-    help="Trust the host's key when it has this fingerprint, without asking.",
-)
+@_reached("Login; root, or one with passwordless sudo.")
 def add(
     name: str,
     address: str | None,
@@ -44,13 +66,70 @@ def add(
     """
     Take a host on record under NAME, which never changes: its agents' secrets are kept under it.
 
-    The host must let us in and let us become root; nothing is changed on it.
+    The host must let us in and let us become root; nothing is changed on it. Your own means are used: a key (-i), the
+    keys of your ssh agent, what your ssh configuration says. An entry there that brings a key or a jump host is
+    recorded by its name, and read at every connection. For a login and a key of clm's own: clm host init
     """
     from ..hosts import Wanted, add_host
 
     added = add_host(Wanted(name, address, port, user, identity_file, tags, host_key_fingerprint))
     click.echo(f"Host {added.name} added: {added.user}@{added.address} port {added.port}.")
     click.echo(f"Next: clm agent install --type hermes --host {added.name} --name NAME")
+
+
+@host.command()
+@click.argument("name")
+@_reached("Login that exists already: root, or one with passwordless sudo.")
+@click.option(
+    "--management-user",
+    default="clm",
+    show_default=True,
+    metavar="USER",
+    help="The account to make.",
+)
+@click.option("--adopt", is_flag=True, help="Use that account also when clm did not make it.")
+@click.option("-y", "--yes", is_flag=True, help="Make it without asking.")
+def init(
+    name: str,
+    address: str | None,
+    port: int | None,
+    user: str | None,
+    identity_file: str | None,
+    tags: tuple[str, ...],
+    host_key_fingerprint: str | None,
+    management_user: str,
+    adopt: bool,
+    yes: bool,
+) -> None:
+    """
+    Make a login for clm on a host, with a key of its own, and take the host on record with it.
+
+    Your own login opens the door once. On the host: an account without a password, our public key beside those that are
+    there, and passwordless sudo for all commands. A shorter list of commands would be make-believe: what clm runs there
+    is "sudo sh", with the script on standard input, and whoever may do that may do everything. The private key stays in
+    the state directory.
+
+    Safe to repeat: what is there stays, and a second control machine adds its own key. Where your login does not get in
+    or may not become root, the lines to paste on the host as root are printed to standard output, and the same command
+    carries on afterwards.
+    """
+    from ..hosts import ByHand, Wanted, init_host
+
+    wanted = Wanted(name, address, port, user, identity_file, tags, host_key_fingerprint)
+    try:
+        done = init_host(wanted, management_user, adopt=adopt, yes=yes)
+    except ByHand as problem:
+        click.echo(problem.lines)
+        raise
+    made = {"account": f"account {management_user} made", "key": "our key added", "sudo": "passwordless sudo given"}
+    said = [made[change] for change in done.changed]
+    if said:
+        click.echo(f"On {name}: {', '.join(said)}.")
+    if done.recorded:
+        click.echo(f"Host {name} is on record: {done.host.user}@{done.host.address} port {done.host.port}.")
+    elif not said:
+        click.echo(f"Host {name} has its login {done.host.user} with our key; nothing to do.")
+    click.echo(f"Next: clm agent install --type hermes --host {name} --name NAME")
 
 
 @host.command("list")
@@ -95,7 +174,7 @@ def show(name: str, format_: str) -> None:
 
     state = State.open()
     record = state.read().host(name)
-    keys = [f"{key.type} {key.fingerprint}" for key in trusted(state, record.address, record.port)]
+    keys = [f"{key.type} {key.fingerprint}" for key in trusted(state, login_of(state, record))]
     data = {
         "name": record.name,
         "address": record.address,
@@ -119,27 +198,102 @@ def show(name: str, format_: str) -> None:
 
 @host.command()
 @click.argument("name")
-def remove(name: str) -> None:
-    """Take a host off the record. Nothing is done on it; one with agents is refused."""
-    from ..hosts import remove_host
+@click.option("--address", help="DNS name, IP address, or entry of your ssh configuration.")
+@click.option("-p", "--port", type=int, help="SSH port.")
+@click.option("-u", "--user", help="Login; root, or one with passwordless sudo.")
+@click.option("-i", "--identity-file", type=_KEY_FILE, help="Private key.")
+@click.option("--no-identity-file", is_flag=True, help="Leave the key to your agent and ssh configuration.")
+@click.option("-t", "--tag", "tags", multiple=True, help="A word to group the host by; may be repeated.")
+@click.option("--untag", "untags", multiple=True, help="A word to take away; may be repeated.")
+@_FINGERPRINT
+def edit(
+    name: str,
+    address: str | None,
+    port: int | None,
+    user: str | None,
+    identity_file: str | None,
+    no_identity_file: bool,
+    tags: tuple[str, ...],
+    untags: tuple[str, ...],
+    host_key_fingerprint: str | None,
+) -> None:
+    """
+    Change how a host is reached, or its tags. Agents and secrets are kept under NAME and stay as they are.
 
-    remove_host(name)
-    click.echo(f"Host {name} removed from the record.")
+    A new way to it is recorded once its key is trusted and the login has become root there. A host that shows the same
+    key in its new place is trusted there as well. For another name: clm host rename
+    """
+    from ..hosts import Edit, edit_host
+
+    if identity_file and no_identity_file:
+        raise click.UsageError("--identity-file and --no-identity-file exclude each other.")
+    if not (address or port is not None or user or identity_file or no_identity_file or tags or untags):
+        raise click.UsageError("Say what to change, for example with --address.")
+    wanted = Edit(address, port, user, identity_file, no_identity_file, tags, untags, host_key_fingerprint)
+    after, changed = edit_host(name, wanted)
+    if changed:
+        click.echo(f"Host {name} changed: {after.user}@{after.address} port {after.port}.")
+    else:
+        click.echo(f"Host {name} is like that already; nothing to do.")
+
+
+@host.command()
+@click.argument("old")
+@click.argument("new")
+def rename(old: str, new: str) -> None:
+    """
+    Give a host another name: its record, agents, secrets and our keys for it, all or nothing.
+
+    Nothing is done on the host. Scripts that read a secret under the old name have to be changed.
+    """
+    from ..hosts import rename_host
+
+    lines = rename_host(old, new)
+    click.echo(f"Host {old} is now {new}.")
+    if lines:
+        click.echo("In your scripts:")
+        for line in lines:
+            click.echo(f"  {line}")
 
 
 @host.command()
 @click.argument("name")
-@click.option(
-    "--host-key-fingerprint",
-    metavar="SHA256:...",
-    help="Trust the key with this fingerprint, without asking.",
-)
+@click.option("--force", is_flag=True, help="Also when it has agents: their records and secrets are forgotten.")
+@click.option("-y", "--yes", is_flag=True, help="Without asking.")
+def remove(name: str, force: bool, yes: bool) -> None:
+    """
+    Forget a host, with our keys for it. Nothing is done on it.
+
+    One with agents is refused; --force forgets them too, and leaves them running on the host.
+    """
+    from .. import asking
+    from ..hosts import in_use, removal, remove_host
+
+    going = removal(name)
+    if going.agents and not force:
+        raise in_use(going)
+    if going.agents:
+        click.echo(f"Agents that stay on {name}, and are forgotten here: {', '.join(going.agents)}", err=True)
+    if going.secrets:
+        click.echo(f"Secrets that are forgotten: {', '.join(going.secrets)}", err=True)
+    if not yes:
+        asking.confirm(f"Forget host {name}?", "--yes")
+    gone = remove_host(going, force=force)
+    click.echo(f"Host {name} removed from the record.")
+    if gone is not None:
+        click.echo(f"Our key for it is deleted. To close the door there too, take its line out of {gone}")
+
+
+@host.command()
+@click.argument("name")
+@_FINGERPRINT
 def trust(name: str, host_key_fingerprint: str | None) -> None:
     """Trust the key that a host shows now, in the place of an earlier one."""
     from ..hosts import trust_again
 
-    key = trust_again(name, host_key_fingerprint)
-    click.echo(f"Host {name} is trusted with {key.type} {key.fingerprint}.")
+    key, changed = trust_again(name, host_key_fingerprint)
+    how = "is trusted with" if changed else "is trusted already with"
+    click.echo(f"Host {name} {how} {key.type} {key.fingerprint}.")
 
 
 @host.command()
