@@ -1,0 +1,56 @@
+"""The whole fleet in one screen."""
+
+from __future__ import annotations
+
+from ..report import Row, Section, times
+from ..rounds import interleave
+from ..world import World
+
+_MANY = (1, 4, 10, 20)
+_SOME_FAILED = 10
+
+
+def measure(world: World, runs: int) -> Section:
+    """Up to 20 hosts, and four of which one is dead."""
+    desk, hosts = world.fleet()
+
+    def words(n: int, first: int = 0) -> list[str]:
+        return ["ps", *(word for host in hosts[first : first + n] for word in ("--host", host.name))]
+
+    series = interleave(
+        {"ssh": lambda: world.ssh(hosts[0], "true"), **{str(n): lambda n=n: desk.clm(*words(n)) for n in _MANY}}, runs
+    )
+    counts = {n: desk.probe("clm", *words(n)) for n in _MANY}
+    section = Section(
+        "`clm ps`",
+        "One agent per host, whole processes, every host asked now. The hosts share the control machine's cores. Dead: "
+        "the network cable of one host of four is pulled; frozen: its processes are stopped, so it accepts the "
+        "connection and never says a word.",
+    )
+    ssh = series["ssh"]
+    section.rows.append(Row("`ssh host true`", ssh, "1", {"connections": 1, "execs": 1, "uploads": 0}))
+    for n in _MANY:
+        seconds = series[str(n)]
+        section.rows.append(
+            Row(f"{n} host{'s' if n > 1 else ''}", seconds, times(seconds.ratio(ssh), "`ssh host true`"), counts[n])
+        )
+    machine = hosts[3].machine
+    for title, breaks, mends in (
+        ("4 hosts, one of them dead", machine.unplug, machine.plug),
+        ("4 hosts, one of them frozen", machine.pause, machine.resume),
+    ):
+        breaks()
+        try:
+            broken = interleave(
+                {
+                    "all live": lambda: desk.clm(*words(4, first=4)),
+                    "one does not": lambda: desk.clm(*words(4), expect=_SOME_FAILED),
+                },
+                runs,
+            )
+        finally:
+            mends()
+            world.wait_for(hosts[3])
+        seconds = broken["one does not"]
+        section.rows.append(Row(title, seconds, times(seconds.ratio(broken["all live"]), "4 hosts that live")))
+    return section
