@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyinfra_hermes.deploys.model import names
+from pyinfra_hermes.deploys.model.redaction import redact
 from pyinfra_hermes.deploys.model.releases import manifest
 from pyinfra_hermes.deploys.model.render import render
-from pyinfra_hermes.deploys.model.secret import REDACTED, Secret
-from pyinfra_hermes.deploys.model.spec import DEFAULT_PORT, Hardening
+from pyinfra_hermes.deploys.model.secret import Secret
+from pyinfra_hermes.deploys.model.spec import DEFAULT_PORT, AgentSpec, Hardening
 
 from . import asking
 from .exits import Exit
@@ -24,7 +25,7 @@ from .problems import Problem
 from .progress import Progress
 from .specification import digest, secrets_of, specification
 from .state.errors import NotFound
-from .state.records import API_SERVER_KEY, Agent, Applied, Host, Instance, StageResult, agent_scope
+from .state.records import API_SERVER_KEY, Agent, AgentStatus, Applied, Host, Instance, StageResult, agent_scope
 from .state.store import State
 from .state.timestamps import now
 
@@ -58,16 +59,18 @@ def install(wanted: Installation) -> bool:
     names.agent_name(wanted.name)
     state = State.open()
     host = state.read().host(wanted.host)
+    state.unlock()
     release = manifest().release(wanted.release)
     if wanted.port is not None and not 1024 <= wanted.port <= 65535:
         raise Problem(f"Port {wanted.port} is not between 1024 and 65535", None, Exit.USAGE)
 
+    from .engine import Session, check
+
+    # isort: split
     from pyinfra_hermes.deploys.install import install as deploy
     from pyinfra_hermes.deploys.install import requirements
     from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
     from pyinfra_hermes.operations.preflight import problems
-
-    from .engine import Session, check
 
     with (
         Progress.shown(f"{host.name}  connecting", wanted.verbose) as progress,
@@ -88,10 +91,10 @@ def install(wanted: Installation) -> bool:
             wheelhouse = Wheelhouse(source=wanted.wheelhouse)
             result = session.run({host.name: [lambda **kw: deploy(spec=spec, wheelhouse=wheelhouse, **kw)]})[host.name]
         except BaseException as error:
-            _set_failed(state, host.name, wanted.name, _first_line(str(error)) or type(error).__name__)
+            _set_failed(state, host.name, wanted.name, _reason(str(error)) or type(error).__name__)
             raise
-    if (problem := _problem(result, {})) is not None:
-        _set_failed(state, host.name, wanted.name, _first_line(problem.message))
+    if (problem := _problem(result)) is not None:
+        _set_failed(state, host.name, wanted.name, _reason(problem.message))
         raise problem
     with state.transaction() as tx:
         agent = tx.host(host.name).agents[wanted.name]
@@ -134,6 +137,21 @@ def configure(wanted: Configuration) -> bool:
     return _apply(state, instance, wanted)
 
 
+def put_in_force(
+    state: State, instance: Instance, spec: AgentSpec, secrets: Mapping[str, Secret], verbose: bool
+) -> bool:
+    """Configure an agent on its host and prove that it serves, without a chat; nothing is recorded."""
+    from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
+
+    # isort: split
+    from pyinfra_hermes.deploys.configure import configure as deploy
+
+    def act(progress: Progress) -> list[Callable[..., object]]:
+        return [lambda **kw: deploy(spec=spec, secrets=secrets, chat=False, progress=progress.waiting, **kw)]
+
+    return _run(state, instance, act, verbose)
+
+
 def start(reference: str, *, force: bool, restart: bool, verbose: bool) -> bool:
     """Start or restart an agent and prove that it serves; tell whether anything changed."""
     state = State.open()
@@ -150,12 +168,15 @@ def start(reference: str, *, force: bool, restart: bool, verbose: bool) -> bool:
         )
     spec = specification(snapshot, instance)
 
+    from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
+
+    # isort: split
     from pyinfra_hermes.deploys.lifecycle import start as deploy
 
     def act(progress: Progress) -> list[Callable[..., object]]:
         return [lambda **kw: deploy(spec=spec, restart=restart, progress=progress.waiting, **kw)]
 
-    return _run(state, instance, act, _known_secrets(state, instance), verbose)
+    return _run(state, instance, act, verbose)
 
 
 def stop(reference: str, *, verbose: bool) -> bool:
@@ -165,9 +186,12 @@ def stop(reference: str, *, verbose: bool) -> bool:
     instance = snapshot.agent(reference)
     spec = specification(snapshot, instance)
 
+    from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
+
+    # isort: split
     from pyinfra_hermes.deploys.lifecycle import stop as deploy
 
-    return _run(state, instance, lambda _: [lambda **kw: deploy(spec=spec, **kw)], {}, verbose)
+    return _run(state, instance, lambda _: [lambda **kw: deploy(spec=spec, **kw)], verbose)
 
 
 def remove(reference: str, *, host: str | None, yes: bool, local_only: bool, verbose: bool) -> bool:
@@ -189,30 +213,33 @@ def remove(reference: str, *, host: str | None, yes: bool, local_only: bool, ver
     if not yes:
         where = "the record only" if local_only else f"{on.name}, with all its memories and conversations"
         asking.confirm(f"Remove {name} from {where}? This cannot be undone.", "--yes")
+    state.unlock()
     changed = False
     if not local_only:
-        with state.transaction() as tx:
-            if name in tx.host(on.name).agents:
-                tx.host(on.name).agents[name].status = "removing"
-        changed = _remove_from_host(state, on, name, verbose)
+        before = _set_status(state, on.name, name, "removing")
+        changed = _remove_from_host(state, on, name, before, verbose)
     with state.transaction() as tx:
         known = tx.host(on.name).agents.pop(name, None)
         had_secrets = tx.secrets.remove_scope(agent_scope(on.name, name))
     return changed or known is not None or had_secrets
 
 
-def _remove_from_host(state: State, host: Host, name: str, verbose: bool) -> bool:
-    from pyinfra_hermes.deploys.remove import remove as deploy
-
+def _remove_from_host(state: State, host: Host, name: str, before: AgentStatus | None, verbose: bool) -> bool:
     from .engine import Session
+
+    # isort: split
+    from pyinfra_hermes.deploys.remove import remove as deploy
 
     with (
         Progress.shown(f"{host.name}  connecting", verbose) as progress,
         Session.open([login_of(state, host)], progress.step) as session,
     ):
         result = session.run({host.name: [lambda **kw: deploy(agent=name, **kw)]})[host.name]
-    problem = _problem(result, {})
+    problem = _problem(result)
     if problem is not None:
+        if not result.steps and before is not None:
+            # The host was not reached: the agent is there as it was.
+            _set_status(state, host.name, name, before)
         if problem.exit == Exit.UNREACHABLE:
             problem.remedy = f"{problem.remedy}\n  If the host is gone for good: clm agent remove {name} --local-only"
         raise problem
@@ -266,6 +293,9 @@ def _apply(state: State, instance: Instance, wanted: Configuration) -> bool:
     known = secrets_of(snapshot, instance)
     files = render(spec, known)
 
+    from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
+
+    # isort: split
     from pyinfra_hermes.deploys.configure import configure as deploy
     from pyinfra_hermes.deploys.install import install as base
     from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
@@ -278,7 +308,7 @@ def _apply(state: State, instance: Instance, wanted: Configuration) -> bool:
             lambda **kw: deploy(spec=spec, secrets=known, chat=wanted.chat, progress=progress.waiting, **kw),
         ]
 
-    changed = _run(state, instance, act, known, wanted.verbose)
+    changed = _run(state, instance, act, wanted.verbose)
     with state.transaction() as tx:
         record = tx.host(instance.host.name).agents[instance.agent.name]
         applied = Applied(digest=digest(files), release=spec.release)
@@ -296,7 +326,6 @@ def _run(
     state: State,
     instance: Instance,
     act: Callable[[Progress], Sequence[Callable[..., object]]],
-    known: Mapping[str, Secret],
     verbose: bool,
 ) -> bool:
     from .engine import Session
@@ -306,7 +335,7 @@ def _run(
         Session.open([login_of(state, instance.host)], progress.step) as session,
     ):
         result = session.run({instance.host.name: act(progress)})[instance.host.name]
-    problem = _problem(result, known)
+    problem = _problem(result)
     if problem is None:
         return result.changed
     if problem.exit in (Exit.FAILED, Exit.PREFLIGHT) and _still_serves(state, instance):
@@ -322,7 +351,7 @@ def _still_serves(state: State, instance: Instance) -> bool:
         return False
 
 
-def _problem(result: Result, known: Mapping[str, Secret]) -> Problem | None:
+def _problem(result: Result) -> Problem | None:
     from pyinfra_hermes.deploys.configure import ANSWERS
     from pyinfra_hermes.deploys.install import CHECK
 
@@ -331,7 +360,7 @@ def _problem(result: Result, known: Mapping[str, Secret]) -> Problem | None:
     step = result.failed
     if step is None:
         return None
-    text = _redacted(step.text, known) or "the host gave no reason"
+    text = redact(step.text) or "the host gave no reason"
     if step.name.endswith(CHECK):
         return _preflight_problem(result.host, text.splitlines())
     return Problem(
@@ -393,6 +422,16 @@ def _reserve(state: State, wanted: Installation, release: str, port: int) -> Non
             tx.secrets.set(scope, API_SERVER_KEY, Secret(random.token_hex(32)), description=_KEY_DESCRIPTION)
 
 
+def _set_status(state: State, host: str, name: str, status: AgentStatus) -> AgentStatus | None:
+    """Put an agent's status on record and return the one before; None when there is no such agent."""
+    with state.transaction() as tx:
+        record = tx.host(host).agents.get(name)
+        if record is None:
+            return None
+        before, record.status = record.status, status
+    return before
+
+
 def _set_failed(state: State, host: str, name: str, why: str) -> None:
     with state.transaction() as tx:
         record = tx.host(host).agents.get(name)
@@ -405,19 +444,11 @@ def _recorded(host: Host, name: str, attribute: str) -> Any:
     return None if record is None else getattr(record, attribute)
 
 
-def _known_secrets(state: State, instance: Instance) -> dict[str, Secret]:
-    return secrets_of(state.read(), instance)
-
-
 def _install_command(instance: Instance) -> str:
     return f"clm agent install --type hermes --host {instance.host.name} --name {instance.agent.name}"
 
 
-def _redacted(text: str, known: Mapping[str, Secret]) -> str:
-    for secret in known.values():
-        text = text.replace(secret.reveal(), REDACTED)
-    return text
-
-
-def _first_line(text: str) -> str:
-    return next(iter(text.splitlines()), "")
+def _reason(text: str) -> str:
+    # One line for listings: what failed stands first, and what it came down to last.
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [""]
+    return lines[0][:250] if len(lines) == 1 else f"{lines[0][:250]} ... {lines[-1][-250:]}"

@@ -61,6 +61,13 @@ def hidden(label: str, flag: str, required: bool) -> Secret | None:
     return Secret(answer) if answer else None
 
 
+def hidden_twice(label: str, flag: str) -> Secret:
+    """Ask for a new secret without showing it, twice: a slip would be noticed too late."""
+    if not interactive():
+        raise missing(label, flag)
+    return Secret(click.prompt(label, hide_input=True, confirmation_prompt="Once more", err=True))
+
+
 def from_stdin() -> Secret:
     """Read a secret from standard input; one newline at its end is not part of it."""
     value = sys.stdin.read().removesuffix("\n").removesuffix("\r")

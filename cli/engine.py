@@ -10,13 +10,18 @@ if not monkey.is_module_patched("socket"):
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
 import gevent
+import gevent.hub
+import paramiko
+import pyinfra.connectors.sshuserclient.client as sshclient
 import pyinfra.connectors.util
+from paramiko.hostkeys import HostKeyEntry
 from pyinfra.api import Config, Inventory, State
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.operations import run_host_op
@@ -141,9 +146,13 @@ class Session:
                 self.results[host.name].problem = explain(self._logins[host.name], 1, "sudo: a password is required")
             except PyinfraError:
                 # "No hosts remaining!" and the like: why is in what pyinfra logged for this host.
-                self.results[host.name].problem = explain(self._logins[host.name], 1, self._said(host.name))
+                said = explain(self._logins[host.name], 1, self._said(host.name))
+                self.results[host.name].problem = _cut(host) if self._is_cut(host) else said
             except Exception as error:
-                failures.append(error)
+                if self._is_cut(host) or isinstance(error, EOFError):
+                    self.results[host.name].problem = _cut(host)
+                else:
+                    failures.append(error)
 
         failures: list[Exception] = []
         hosts = [host for host in self._state.inventory if self.results[host.name].problem is None]
@@ -157,8 +166,7 @@ class Session:
         try:
             host.connect(show_errors=False, raise_exceptions=True)
         except ConnectError as error:
-            where = f"{login.user}@{login.address} port {login.port}"
-            raise connection_problem(host.name, where, str(error)) from None
+            raise connection_problem(host.name, login.where, str(error), login) from None
         self._state.activate_host(host)
         result = self.results[host.name]
         result.connections += 1
@@ -187,6 +195,8 @@ class Session:
             )
             result.steps.append(step)
             self._watch(host.name, name, step)
+            if not succeeded and self._is_cut(host):
+                raise _cut(host)
             if not succeeded:
                 return
 
@@ -202,11 +212,26 @@ class Session:
         lines = [line.removeprefix(prefix) for line in self._log.lines if line.startswith(prefix)]
         return "\n".join(line for line in lines if not line.startswith("Error: could not load fact"))
 
+    def _is_cut(self, host: Any) -> bool:
+        """Tell whether the connection to a host that was there is gone: what pyinfra makes of that has many shapes."""
+        client = getattr(host.connector, "client", None)
+        transport = client.get_transport() if client is not None else None
+        broken = transport is not None and not transport.is_active()
+        return broken or "Command socket/SSH error" in self._said(host.name)
+
     def _close(self) -> None:
         for host in self._state.inventory:
             client = getattr(host.connector, "client", None)
             if client is not None:
                 client.close()
+
+
+def _cut(host: Any) -> Problem:
+    return Problem(
+        f"{host.name}: the connection was cut off; what was done there until then stays",
+        "The same command carries on",
+        Exit.UNREACHABLE,
+    )
 
 
 def _count_execs(host: Any, result: Result) -> None:
@@ -245,6 +270,28 @@ def _never_ask(prompt: str = "", stream: TextIO | None = None) -> str:
 # pyinfra asks at the terminal when sudo wants a password, in the middle of a run, and would put it into the
 # command line on the host (`env PYINFRA_SUDO_PASSWORD=... sudo -A`), for everybody there to see.
 pyinfra.connectors.util.getpass = _never_ask
+# A jump host is reached by the user's own configuration, and an unknown one would be asked about at the terminal and be
+# written into the user's known_hosts, which is read only.
+sshclient.get_missing_host_key_policy = lambda policy: sshclient.StrictPolicy()
+
+
+class _HostKeys(paramiko.HostKeys):
+    """A known_hosts file without the lines that paramiko gives up the rest of the file for: @cert-authority."""
+
+    @override
+    def load(self, filename: Any) -> None:
+        for line in Path(filename).read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(paramiko.SSHException):
+                entry = None if line.lstrip().startswith(("#", "@")) else HostKeyEntry.from_line(line)
+                if entry is not None:
+                    self._entries.append(entry)  # type: ignore[attr-defined]
+
+
+sshclient.HostKeys = _HostKeys  # type: ignore[misc]
+
+
+# Ctrl-C is told once, in a sentence; gevent would show it with a traceback first.
+gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)
 
 
 class _Log(logging.Handler):

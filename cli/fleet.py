@@ -9,6 +9,7 @@ from typing import Any
 
 from pyinfra_hermes.deploys.model.layout import Layout
 from pyinfra_hermes.deploys.model.render import render
+from pyinfra_hermes.deploys.references import UnresolvedSecret
 from pyinfra_hermes.facts.observation import AgentState, Observation, parse
 from pyinfra_hermes.facts.script import observe_agents
 
@@ -16,14 +17,20 @@ from .hosts import login_of
 from .openssh import run_script
 from .problems import Problem
 from .specification import secrets_of, specification
+from .state.errors import KeyUnavailable, StateError, WrongKey
 from .state.lookup import Lookup
 from .state.records import Host, Instance
 from .state.store import State
+from .state.unlocking import without_asking
 
 _SECONDS = 15
+#: A dead host must not keep the others' states from the reader for long.
+_CONNECT_SECONDS = 4
 _HOSTS_AT_ONCE = 32
 #: Seconds that a running unit may take until its API listens; channels that cannot be reached cost 30 each.
 _START_SECONDS = 180
+#: What keeps us from knowing what a host should have.
+_UNKNOWN = (KeyUnavailable, WrongKey, UnresolvedSecret)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Report:
     why: str
     #: What on the host differs from what is on record, by name; values are not shown.
     drift: tuple[str, ...]
+    #: Why it is not known whether something differs: the secrets are encrypted and there is no key, for one.
+    drift_unknown: str | None = None
 
     def data(self) -> dict[str, Any]:
         """Return the report as plain data, for programs."""
@@ -55,7 +64,8 @@ class Report:
             "port": agent.port,
             "release": agent.release,
             "hardening": agent.hardening,
-            "drift": list(self.drift),
+            "drift": None if self.drift_unknown else list(self.drift),
+            "drift_unknown": self.drift_unknown,
             "healthy": bool(seen and seen.healthy),
             "channels": dict(seen.channels) if seen else {},
             "linger": "allowed" if seen and seen.linger else "no",
@@ -78,7 +88,8 @@ class Report:
 def observe_host_of(state: State, host: Host) -> Observation:
     """Ask one host about all its agents. Raises :class:`Problem`."""
     script = observe_agents(host.agents)
-    return parse(run_script(login_of(state, host), script, seconds=_SECONDS).split("\n"))
+    answer = run_script(login_of(state, host), script, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS)
+    return parse(answer.split("\n"))
 
 
 def reports(state: State, snapshot: Lookup, hosts: Iterable[Host]) -> list[Report]:
@@ -105,9 +116,12 @@ def report(snapshot: Lookup, instance: Instance, answer: Observation | Problem) 
     if isinstance(answer, Problem):
         return Report(instance, None, "unreachable", answer.message, ())
     seen = answer.agent(instance.agent.name)
-    drift = tuple(_drift(snapshot, instance, answer, seen))
     state, why = _state(instance, answer, seen)
-    return Report(instance, seen, state, why, drift)
+    try:
+        with without_asking():
+            return Report(instance, seen, state, why, tuple(_drift(snapshot, instance, answer, seen)))
+    except _UNKNOWN as error:
+        return Report(instance, seen, state, why, (), error.message if isinstance(error, StateError) else str(error))
 
 
 def _state(instance: Instance, observed: Observation, seen: AgentState) -> tuple[str, str]:
@@ -158,6 +172,8 @@ def _drift(snapshot: Lookup, instance: Instance, observed: Observation, seen: Ag
     paths = Layout(instance.agent.name)
     try:
         files = render(specification(snapshot, instance), secrets_of(snapshot, instance))
+    except _UNKNOWN:
+        raise
     except Exception as error:
         # What is on record cannot be rendered: that is worth a line in a listing, not the end of it.
         yield f"record: {error}"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.transport import CONNECT_KWARGS
 
 from .hosts import login_of
 from .openssh import Login
+from .problems import translate
 from .specification import secrets_of, specification
 from .state.records import Instance
 from .state.store import State
+
+if TYPE_CHECKING:
+    from pyinfra_hermes.deploys.hermes import Hosts
 
 
 def secrets_from(state: State) -> Callable[[str, str], Mapping[str, Secret]]:
@@ -40,16 +44,30 @@ def host_data(login: Login) -> dict[str, Any]:
     return data
 
 
-def fleet(state: State | None = None) -> list[tuple[str, dict[str, Any]]]:
+def fleet(state: State | None = None) -> Hosts:
     """
     Return every host on record with its agents.
 
-    An agent that is not onboarded yet is installed and not configured, as ``clm agent install`` leaves it.
+    An agent that is not onboarded yet is installed and not configured, as ``clm agent install`` leaves it. Raises
+    :class:`pyinfra.api.exceptions.InventoryError`, which pyinfra shows as one line, before it connects to any host.
     """
-    state = state or State.open()
+    from pyinfra.api.exceptions import InventoryError
+
+    from pyinfra_hermes.deploys.hermes import checked
+
+    try:
+        return checked(_hosts(state or State.open()))
+    except Exception as error:
+        problem = translate(error)
+        if problem is None:
+            raise
+        raise InventoryError(". ".join(part for part in (problem.message, problem.remedy) if part)) from None
+
+
+def _hosts(state: State) -> Hosts:
     snapshot = state.read()
     secrets = secrets_from(state)
-    result = []
+    result: Hosts = []
     for host in snapshot.hosts.values():
         agents = [
             specification(snapshot, Instance(host, agent)).model_dump()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 import click
+
+from pyinfra_hermes.deploys import redacting
 
 from .exits import Exit
 from .lazy import Entry, LazyGroup
@@ -37,9 +40,13 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
     table={
         "host": Entry(f"{_COMMANDS}.host", "host", "Hosts that agents live on."),
         "provider": Entry(f"{_COMMANDS}.provider", "provider", "Inference providers that agents think with."),
+        "secret": Entry(f"{_COMMANDS}.secret", "secret", "Keys and tokens: set, rotate, encrypt."),
+        "integration": Entry(f"{_COMMANDS}.integration", "integration", "Integrations that agents work with."),
         "agent": Entry(f"{_COMMANDS}.agent", "agent", "Install, configure, run and remove agents."),
         "chat": Entry(f"{_COMMANDS}.chat", "chat", "Talk to an agent."),
         "ps": Entry(f"{_COMMANDS}.ps", "ps", "Show all agents and how they are."),
+        "state": Entry(f"{_COMMANDS}.state", "state", "Check what is kept on this machine, and restore it."),
+        "import": Entry(f"{_COMMANDS}.import_", "import_", "Take over what another program knows of the fleet."),
     },
     epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -63,8 +70,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run ``clm`` and return its exit code."""
+    redacting.install()
     try:
-        result = cli.main(args=None if argv is None else list(argv), prog_name="clm", standalone_mode=False)
+        arguments = None if argv is None else list(argv)
+        result = cli.main(args=arguments, prog_name="clm", standalone_mode=False, color=_color())
         return int(result) if isinstance(result, int) else Exit.DONE
     except click.ClickException as error:
         error.show()
@@ -84,9 +93,14 @@ def run(argv: Sequence[str] | None = None) -> int:
         return problem.exit
 
 
+def _color() -> bool | None:
+    # https://no-color.org; click itself looks at the terminal only.
+    return False if os.environ.get("NO_COLOR") else None
+
+
 def show(problem: Problem) -> None:
     """Print a problem to standard error: what happened, and what mends it."""
-    click.echo(f"{click.style('Error:', fg='red')} {problem.message}", err=True)
+    click.echo(f"{click.style('Error:', fg='red')} {problem.message}", err=True, color=_color())
     if problem.remedy:
         click.echo(f"  {problem.remedy}", err=True)
 

@@ -33,6 +33,8 @@ def translate(error: Exception) -> Problem | None:
             state.NotFound: Exit.USAGE,
             state.Ambiguous: Exit.USAGE,
             state.ApiKeyInvalid: Exit.REFUSED,
+            state.KeyUnavailable: Exit.USAGE,
+            state.WrongKey: Exit.REFUSED,
             state.HostKeyConflict: Exit.UNREACHABLE,
         }
         return Problem(error.message, error.remedy, exits.get(type(error), Exit.FAILED))
@@ -43,6 +45,7 @@ def translate(error: Exception) -> Problem | None:
         ("pyinfra_hermes.deploys.model.spec", "InvalidSpec", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.dotenv", "CannotEncode", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.render", "CannotRender", Exit.REFUSED),
+        ("pyinfra_hermes.deploys.references", "UnresolvedSecret", Exit.FAILED),
     ):
         loaded = sys.modules.get(module)
         if loaded is not None and isinstance(error, getattr(loaded, name)):

@@ -79,7 +79,10 @@ class Wheelhouse:
             command += ["--no-index", f"--find-links={self.source}"]
         result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
         if result.returncode != 0:
-            lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
+            # Which package it is about stands below the line that says ERROR.
+            said = result.stderr.splitlines()
+            first = next((n for n, line in enumerate(said) if line.startswith("ERROR")), len(said))
+            lines = said[first:] or ["pip failed"]
             where = f"in {self.source}" if self.source else "from the package index"
             raise NoWheels(f"the release's wheels could not be had {where}:\n" + "\n".join(lines))
 

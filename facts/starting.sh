@@ -11,9 +11,12 @@ await_start() {
         # A daemon that once died and was restarted is as good as any: only what happens now counts. Exit status 75,
         # by which Hermes asks for a restart, leaves the result "success".
         : "${before:=$(get NRestarts)}"
+        main=$(get MainPID)
+        holder=$(ss -Hltnp "sport = :$2" | sed -n 's/.*pid=\([0-9]*\).*/\1/p' | head -n 1)
         case $(get SubState)/$(get Result) in
             */success) ;;
             auto-restart*)
+                [ -z "$holder" ] || { echo "failed port $2 is held by another process (pid $holder)"; return; }
                 echo "failed the daemon dies right after its start ($(get Result), exit status $(get ExecMainStatus))"
                 return
                 ;;

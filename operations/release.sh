@@ -13,11 +13,11 @@ target=$releases/$id
 [ ! -f "$target/RELEASE" ] || exit 0
 
 work=$(mktemp -d "$releases/.build.XXXXXXXXXX")
-probe=$(mktemp -d)
+probe=$(mktemp -d "$releases/.build.XXXXXXXXXX")
 done=
 trap 'rm -rf -- "$staging" "$work" "$probe"; [ -n "$done" ] || rm -rf -- "$target"' EXIT
 # What an interrupted build left behind; we hold the lock, so nobody works on it.
-find "$releases" -maxdepth 1 -name '.build.*' ! -path "$work" -exec rm -rf -- {} +
+find "$releases" -maxdepth 1 -name '.build.*' ! -path "$work" ! -path "$probe" -exec rm -rf -- {} +
 rm -rf -- "$target"
 
 mkdir "$work/wheels"
@@ -37,10 +37,15 @@ if not block or "sha256:" + digest not in block.group():
     sys.exit("%s: sha256 %s is not in the lock; nothing was run" % (wheel.name, digest))
 with zipfile.ZipFile(wheel) as archive:
     [member] = [name for name in archive.namelist() if name.endswith("/scripts/uv")]
-    (work / "uv").write_bytes(archive.read(member))
+    try:
+        (work / "uv").write_bytes(archive.read(member))
+    except OSError as error:
+        sys.exit("%s: %s" % (work / "uv", error.strerror))
 (work / "uv").chmod(0o755)
 PYTHON
 
+# uv unpacks into a temporary directory: here it lies on the disk whose room was checked, and goes with the rest.
+export TMPDIR="$work"
 export UV_NO_CONFIG=1 UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_OFFLINE=1
 "$work/uv" venv --quiet --python "$(command -v python3)" "$target/venv"
 "$work/uv" pip install --quiet --python "$target/venv/bin/python" --no-index --find-links "$work/wheels" \
@@ -61,3 +66,10 @@ printf '{"id": "%s", "version": "%s", "calver": "%s", "python": "%s"}\n' "$id" "
 sync "$target/RELEASE.part"
 mv -fT "$target/RELEASE.part" "$target/RELEASE"
 done=yes
+
+# Folders like ours that killed runs of the same login left: nobody has a file in one open, or waits with one.
+owner=$(stat -c %u -- "$staging")
+find /tmp -maxdepth 1 -type d -name 'pyinfra-hermes-????????????????????????????????' -uid "$owner" \
+    \( ! -empty ! -newermt '-5 seconds' -o -mmin +60 \) ! -path "$staging" 2>/dev/null | while read -r left; do
+    pgrep -f -- "$left" >/dev/null || find /proc/[0-9]*/fd -lname "$left/*" 2>/dev/null | grep -q . || rm -rf -- "$left"
+done

@@ -1,5 +1,6 @@
 # Remove an agent with everything that it has. Arguments: agent, the comment of accounts that are ours, the first line
-# of units that are ours, the folder of pending notes. The account goes last: while it is there, the next run knows that what it finds is ours.
+# of units that are ours, the folder of pending notes. The account goes last: while it is there, the next run knows that
+# what it finds is ours.
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
@@ -20,7 +21,10 @@ if [ -e "$units/$service" ]; then
 fi
 systemctl disable --quiet --now "$service" 2>/dev/null
 systemctl kill --signal=KILL "$service" 2>/dev/null
-rm -rf -- "$units/$service" "$units/$service.d" "$units/multi-user.target.wants/$service" "/run/systemd/system/$service.d"
+rm -rf -- "$units/$service" "$units/$service.part" "$units/multi-user.target.wants/$service"
+for folder in "$units" /run/systemd/system /etc/systemd/system.control /run/systemd/system.control; do
+    rm -rf -- "$folder/$service.d"
+done
 rm -f -- "$pending/$agent.restart" "$pending/$agent.proof"
 rmdir -- "$pending" 2>/dev/null
 # The slice goes with the last agent.
@@ -31,13 +35,23 @@ systemctl daemon-reload
 systemctl reset-failed "$service" 2>/dev/null
 [ -f "$units/hermes.slice" ] || systemctl stop hermes.slice 2>/dev/null
 
-[ -n "$entry" ] || exit 0
-
-# With linger the account has a manager of its own, whose programs systemd would start again while they are killed.
-loginctl disable-linger "$agent" 2>/dev/null
+# With linger the account has a manager of its own, which would start its programs again while they are killed, and
+# would wait for those that do not want to end: so it goes first, at once.
+[ -z "$entry" ] || loginctl disable-linger "$agent" 2>/dev/null
 rm -f -- "/var/lib/systemd/linger/$agent"
-loginctl terminate-user "$agent" 2>/dev/null
+if [ -z "$entry" ]; then
+    home=/home/$agent
+    [ -e "$home" ] || [ -L "$home" ] || exit 0
+    # Somebody removed the account and left its home, which is the agent's when it is of nobody else.
+    uid=$(stat -c %u -- "$home")
+    if [ -L "$home" ] || [ ! -d "$home/.hermes" ] || getent passwd "$uid" >/dev/null; then
+        die "$home is there without an account, and may be somebody else's; move it away"
+    fi
+fi
+systemctl kill --signal=KILL "user@$uid.service" 2>/dev/null
+loginctl terminate-user "$uid" 2>/dev/null
 systemctl stop "user@$uid.service" "user-runtime-dir@$uid.service" "user-$uid.slice" 2>/dev/null
+systemctl reset-failed "user@$uid.service" 2>/dev/null
 tries=0
 while pkill -KILL -U "$uid" || pgrep -U "$uid" >/dev/null; do
     tries=$((tries + 1))
@@ -53,5 +67,6 @@ case $home in
     /home/"$agent") rm -rf --one-file-system -- "$home" || die "$home could not be removed" ;;
     *) die "the home of $agent is $home, not /home/$agent; the account and its home stay" ;;
 esac
+[ -n "$entry" ] || exit 0
 userdel -- "$agent" || die "userdel failed for $agent"
 ! getent group "$agent" >/dev/null || groupdel -- "$agent"

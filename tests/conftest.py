@@ -1,8 +1,22 @@
-"""What holds for all tests: the count of lab tests, which CI reads."""
+"""What holds for all tests: an interpreter that gevent has not patched, and the count of lab tests, which CI reads."""
 
 from __future__ import annotations
 
 import pytest
+from gevent import monkey
+
+
+def _import_pyinfra_cli_unpatched() -> None:
+    # pyinfra-testing imports it, and it patches the standard library of the whole process: subprocesses at a
+    # pseudo-terminal hang then, and every test would run in another world than what it tests.
+    patch_all, monkey.patch_all = monkey.patch_all, lambda *_, **__: False
+    try:
+        import pyinfra_cli  # noqa: F401
+    finally:
+        monkey.patch_all = patch_all
+
+
+_import_pyinfra_cli_unpatched()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -183,13 +183,19 @@ def remove(name: str, host: str | None, yes: bool, local_only: bool, verbose: bo
 @format_option
 def status(name: str, format_: str) -> None:
     """Show how an agent is, asked now. Exit 7 when it should serve and does not."""
+    from contextlib import suppress
+
     from ..exits import Exit
     from ..fleet import reports
+    from ..state.errors import KeyUnavailable, WrongKey
     from ..state.store import State
 
     state = State.open()
     snapshot = state.read()
     instance = snapshot.agent(name)
+    with suppress(KeyUnavailable, WrongKey):
+        # Whoever looks at one agent may be asked for the passphrase; the report says what cannot be known without.
+        snapshot.vault.open()
     [report] = [r for r in reports(state, snapshot, [instance.host]) if r.instance.agent.name == instance.agent.name]
     if not emit(report.data(), format_):
         seen, unit = report.seen, report.seen.unit if report.seen else None
@@ -219,7 +225,10 @@ def status(name: str, format_: str) -> None:
                 "linger",
                 "ENABLED: its own user manager runs outside the sandbox" if seen and seen.linger else "no",
             ),
-            ("drift", ", ".join(report.drift) or "none"),
+            (
+                "drift",
+                f"not known: {report.drift_unknown}" if report.drift_unknown else ", ".join(report.drift) or "none",
+            ),
         ]
         pairs(rows)
         if report.drift:

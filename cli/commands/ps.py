@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ..output import emit, format_option, table
+
+if TYPE_CHECKING:
+    from ..fleet import Report
 
 
 @click.command()
@@ -39,12 +44,20 @@ def ps(hosts: tuple[str, ...], tags: tuple[str, ...], format_: str) -> None:
                     str(r.instance.agent.port),
                     r.instance.agent.release,
                     str(r.seen.unit.restarts) if r.seen and r.seen.unit else "-",
-                    "; ".join(part for part in (r.why, f"drifted: {', '.join(r.drift)}" if r.drift else "") if part),
+                    "; ".join(part for part in (r.why, _drift(r)) if part),
                 )
                 for r in found
             ],
             "No agents. Install one with: clm agent install --type hermes --host HOST --name NAME",
         )
+        for why in sorted({r.drift_unknown for r in found if r.drift_unknown}):
+            click.echo(f"Drift is not known: {why}", err=True)
     unreachable = [r for r in found if r.state == "unreachable"]
     if unreachable:
         click.get_current_context().exit(Exit.UNREACHABLE if len(unreachable) == len(found) else Exit.PARTLY)
+
+
+def _drift(report: Report) -> str:
+    if report.drift_unknown:
+        return "drift not known"
+    return f"drifted: {', '.join(report.drift)}" if report.drift else ""

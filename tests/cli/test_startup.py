@@ -39,8 +39,12 @@ def _imported(*arguments: str, **environment: str) -> tuple[int, set[str]]:
         (["agent", "install", "--help"], 0),
         (["host", "add", "--help"], 0),
         (["provider", "add", "--help"], 0),
+        (["integration", "list", "--help"], 0),
+        (["state", "restore", "--help"], 0),
         (["chat", "--help"], 0),
         (["ps", "--help"], 0),
+        (["secret", "--help"], 0),
+        (["secret", "encrypt", "--help"], 0),
         (["agnet"], 2),
         (["agent", "install", "--nonsense"], 2),
         (["agent", "install"], 2),
@@ -73,7 +77,7 @@ def test_completion_imports_nothing_heavy() -> None:
     assert not modules & HEAVY
 
 
-@pytest.mark.parametrize("arguments", [["host", "list"], ["provider", "list"], ["ps"]])
+@pytest.mark.parametrize("arguments", [["host", "list"], ["provider", "list"], ["integration", "list"], ["state", "check"], ["ps"]])
 def test_listings_of_an_empty_state_import_nothing_heavy(arguments: list[str], tmp_path: object) -> None:
     code, modules = _imported(*arguments, XDG_CONFIG_HOME=str(tmp_path))
     assert code == 0

@@ -15,7 +15,7 @@ from pyinfra_hermes.cli.main import cli
 ROOT = Path(__file__).parents[2]
 _DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "scripts/demo"]
 _SOURCES = [path for room in ("cli", "deploys", "operations", "facts") for path in sorted((ROOT / room).rglob("*.py"))]
-_MENTION = re.compile(r"(?<![\w/.-])clm ((?:host|provider|agent|chat|ps)\b[^\n`'\"#|;)]*)")
+_MENTION = re.compile(r"(?<![\w/.-])clm ((?:host|provider|agent|chat|ps|integration|state|secret)\b[^\n`'\"#|;)]*)")
 
 
 def _mentions(paths: list[Path]) -> Iterator[tuple[str, str]]:
