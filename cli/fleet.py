@@ -134,7 +134,10 @@ def _state(instance: Instance, observed: Observation, seen: AgentState) -> tuple
         return "unknown", f"the account {agent.name} is not ours"
     if unit is None:
         return "missing", "its unit is not on the host"
-    if unit.sub == "auto-restart" or (unit.restarts > 0 and not seen.healthy):
+    # One that asked for its restart (exit status 75) ended with success; one that was stopped after it had been
+    # restarted once is no loop, nor is one that just starts again.
+    died = unit.sub.startswith("auto-restart") and unit.result != "success"
+    if died or (unit.running and unit.restarts > 1 and not seen.healthy):
         return "crash-looping", f"{unit.restarts} restarts, exit status {unit.exit_status}"
     if unit.active == "failed":
         return "failed", f"{unit.result}, exit status {unit.exit_status}"

@@ -43,9 +43,7 @@ def clm(tmp_path: Path) -> Clm:
     agent = {"name": "maurice", "release": "v2026.5.7", "port": 8642, "status": "installed"}
     made.write("hosts.json", {"schema_version": 1, "hosts": {"wolf-i": {**host, "agents": {"maurice": agent}}}})
     secret = {"value": "ab" * 32, "created_at": moment, "updated_at": moment, "description": ""}
-    made.write(
-        "secrets.json", {"schema_version": 1, "wolf-i:hermes:maurice": {"HERMES_API_SERVER_KEY": secret}}
-    )
+    made.write("secrets.json", {"schema_version": 1, "wolf-i:hermes:maurice": {"HERMES_API_SERVER_KEY": secret}})
     return made
 
 

@@ -25,7 +25,7 @@ from pyinfra_hermes.cli.state.records import (
 )
 from pyinfra_hermes.cli.state.store import State
 from pyinfra_hermes.deploys.model.secret import Secret
-from tests.lab.person import CLM, Person, Said
+from tests.lab.person import Person, Said
 
 API_KEY = "0123456789abcdef" * 4
 OTHER_KEY = "fedcba9876543210" * 4
@@ -81,11 +81,11 @@ def test_one_value_goes_into_a_pipe(person: Person, scope: str) -> None:
 
 
 def test_a_terminal_gets_it_only_when_asked_to(person: Person) -> None:
-    with person.at_terminal("secret", "get", "provider:cloud", "API_KEY") as terminal:
+    with person.terminal("secret", "get", "provider:cloud", "API_KEY") as terminal:
         assert terminal.end() == Exit.REFUSED
         assert "clm secret get provider:cloud API_KEY --show" in terminal.text
         assert "sentinel" not in terminal.text
-    with person.at_terminal("secret", "get", "provider:cloud", "API_KEY", "--show") as terminal:
+    with person.terminal("secret", "get", "provider:cloud", "API_KEY", "--show") as terminal:
         assert terminal.end() == 0
         assert terminal.text == "sk-sentinel-cloud\n"
 
@@ -119,7 +119,7 @@ def test_a_terminal_gets_it_only_when_asked_to(person: Person) -> None:
 )
 def test_bad_input_changes_nothing(person: Person, arguments: tuple[str, ...], says: str) -> None:
     before = person.records()
-    said = person.clm("secret", *arguments, code=Exit.USAGE, input="short").has(says)
+    said = person.clm("secret", *arguments, code=Exit.USAGE, stdin="short").has(says)
     said.lacks("sentinel", "Traceback")
     assert person.records() == before
 
@@ -128,32 +128,32 @@ def test_bad_input_changes_nothing(person: Person, arguments: tuple[str, ...], s
 
 
 def test_a_value_comes_from_standard_input_or_a_file(person: Person, tmp_path: Path) -> None:
-    said = person.clm("secret", "set", "agnes", "SLACK_BOT_TOKEN", "--stdin", "--description", "Work", input="sk-one\n")
+    said = person.clm("secret", "set", "agnes", "SLACK_BOT_TOKEN", "--stdin", "--description", "Work", stdin="sk-one\n")
     assert value(person, "wolf-i:hermes:agnes", "SLACK_BOT_TOKEN") == "sk-one"
     said.has("SLACK_BOT_TOKEN of wolf-i:hermes:agnes is kept.").lacks("configure", "sk-one")
     tmp_path.joinpath("token").write_text("sk-two\n")
     person.clm("secret", "set", "agnes", "SLACK_BOT_TOKEN", "--file", str(tmp_path / "token"), "--yes")
     assert value(person, "wolf-i:hermes:agnes", "SLACK_BOT_TOKEN") == "sk-two"
     before = person.records()
-    person.clm("secret", "set", "agnes", "SLACK_BOT_TOKEN", "--stdin", input="sk-two").has("nothing to do")
+    person.clm("secret", "set", "agnes", "SLACK_BOT_TOKEN", "--stdin", stdin="sk-two").has("nothing to do")
     assert person.records() == before
 
 
 def test_who_uses_it_is_told_what_to_do_next(person: Person) -> None:
-    said = person.clm("secret", "set", "provider:cloud", "API_KEY", "--stdin", "--yes", input="sk-new-value")
+    said = person.clm("secret", "set", "provider:cloud", "API_KEY", "--stdin", "--yes", stdin="sk-new-value")
     said.has("Next: clm agent configure wolf-i/maurice")
 
 
 def test_at_a_terminal_it_is_asked_for_twice_and_not_shown(person: Person) -> None:
-    with person.at_terminal("secret", "set", "agnes", "SLACK_BOT_TOKEN") as terminal:
-        terminal.until("SLACK_BOT_TOKEN of wolf-i:hermes:agnes:")
-        terminal.type("sk-typed-1")
-        terminal.until("Once more:")
-        terminal.type("sk-typed-2")
-        terminal.until("SLACK_BOT_TOKEN of wolf-i:hermes:agnes:")
-        terminal.type("sk-typed-1")
-        terminal.until("Once more:")
-        terminal.type("sk-typed-1")
+    with person.terminal("secret", "set", "agnes", "SLACK_BOT_TOKEN") as terminal:
+        terminal.expect("SLACK_BOT_TOKEN of wolf-i:hermes:agnes:")
+        terminal.type("sk-typed-1" + "\n")
+        terminal.expect("Once more:")
+        terminal.type("sk-typed-2" + "\n")
+        terminal.expect("SLACK_BOT_TOKEN of wolf-i:hermes:agnes:")
+        terminal.type("sk-typed-1" + "\n")
+        terminal.expect("Once more:")
+        terminal.type("sk-typed-1" + "\n")
         assert terminal.end() == 0
         assert "sk-typed" not in terminal.text
     assert value(person, "wolf-i:hermes:agnes", "SLACK_BOT_TOKEN") == "sk-typed-1"
@@ -162,11 +162,9 @@ def test_at_a_terminal_it_is_asked_for_twice_and_not_shown(person: Person) -> No
 @pytest.mark.parametrize(("answer", "kept"), [("n", "sk-sentinel-cloud"), ("y", "sk-new-value")])
 def test_replacing_asks(person: Person, tmp_path: Path, answer: str, kept: str) -> None:
     tmp_path.joinpath("token").write_text("sk-new-value")
-    with person.at_terminal(
-        "secret", "set", "provider:cloud", "API_KEY", "--file", str(tmp_path / "token")
-    ) as terminal:
-        terminal.until("Replace API_KEY of provider:cloud, set at ")
-        terminal.type(answer)
+    with person.terminal("secret", "set", "provider:cloud", "API_KEY", "--file", str(tmp_path / "token")) as terminal:
+        terminal.expect("Replace API_KEY of provider:cloud, set at ")
+        terminal.type(answer + "\n")
         assert terminal.end() == (Exit.REFUSED if answer == "n" else 0)
     assert value(person, "provider:cloud", "API_KEY") == kept
 
@@ -183,7 +181,7 @@ def test_replacing_asks(person: Person, tmp_path: Path, answer: str, kept: str) 
 )
 def test_what_an_agent_could_not_use_is_refused_and_not_shown(person: Person, key: str, given: str, says: str) -> None:
     before = person.records()
-    said = person.clm("secret", "set", "maurice", key, "--stdin", "--yes", input=given, code=Exit.USAGE).has(says)
+    said = person.clm("secret", "set", "maurice", key, "--stdin", "--yes", stdin=given, code=Exit.USAGE).has(says)
     said.lacks("sentinel", API_KEY.upper())
     assert person.records() == before
 
@@ -242,17 +240,17 @@ def test_what_is_left_of_something_forgotten_can_be_removed(person: Person) -> N
 def test_everything_but_the_api_key_is_copied(person: Person) -> None:
     with State.open(person.state).transaction() as tx:
         tx.secrets.set("wolf-i:hermes:agnes", KEY, Secret(OTHER_KEY))
-    with person.at_terminal("secret", "import", "maurice", "agnes") as terminal:
-        terminal.until("Copy from wolf-i:hermes:maurice to wolf-i:hermes:agnes: DISCORD_BOT_TOKEN?")
-        terminal.type("y")
+    with person.terminal("secret", "import", "maurice", "agnes") as terminal:
+        terminal.expect("Copy from wolf-i:hermes:maurice to wolf-i:hermes:agnes: DISCORD_BOT_TOKEN?")
+        terminal.type("y" + "\n")
         assert terminal.end() == 0
         assert "sentinel" not in terminal.text
     assert value(person, "wolf-i:hermes:agnes", "DISCORD_BOT_TOKEN") == "sk-sentinel-discord"
     assert value(person, "wolf-i:hermes:agnes", KEY) == OTHER_KEY
     person.clm("secret", "import", "maurice", "agnes").has("nothing to do")
-    person.clm("secret", "set", "agnes", "DISCORD_BOT_TOKEN", "--stdin", "--yes", input="another")
-    with person.at_terminal("secret", "import", "maurice", "agnes") as terminal:
-        terminal.until("DISCORD_BOT_TOKEN (replaced)?")
+    person.clm("secret", "set", "agnes", "DISCORD_BOT_TOKEN", "--stdin", "--yes", stdin="another")
+    with person.terminal("secret", "import", "maurice", "agnes") as terminal:
+        terminal.expect("DISCORD_BOT_TOKEN (replaced)?")
 
 
 # Encryption
@@ -299,9 +297,9 @@ def test_status_tells_what_is_damaged_left_over_and_copied(person: Person, key_f
 
 def test_every_command_works_with_encrypted_secrets(person: Person, key_file: Path) -> None:
     assert person.clm("secret", "get", "maurice", KEY).out == f"{API_KEY}\n"
-    person.clm("secret", "set", "agnes", "SLACK_BOT_TOKEN", "--stdin", input="sk-sentinel-slack")
+    person.clm("secret", "set", "agnes", "SLACK_BOT_TOKEN", "--stdin", stdin="sk-sentinel-slack")
     person.clm("provider", "add", "p", "--type", "custom", "--url", "http://192.0.2.1/v1", "--model", "m",
-               "--api-key-stdin", input="sk-sentinel-p")  # fmt: skip
+               "--api-key-stdin", stdin="sk-sentinel-p")  # fmt: skip
     person.clm("provider", "list").has("API_KEY")
     person.clm("provider", "remove", "p")
     person.clm("secret", "import", "maurice", "agnes", "--yes")
@@ -320,25 +318,25 @@ def test_what_needs_no_secret_works_without_the_key(person: Person, key_file: Pa
 
 
 def test_a_passphrase_is_asked_for_once_where_it_is_needed_and_never_shown(person: Person) -> None:
-    with person.at_terminal("secret", "encrypt") as terminal:
+    with person.terminal("secret", "encrypt") as terminal:
         for question in ("New passphrase:", "Once more:"):
-            terminal.until(question)
-            terminal.type(PASSPHRASE)
+            terminal.expect(question)
+            terminal.type(PASSPHRASE + "\n")
         assert terminal.end() == 0
         assert PASSPHRASE not in terminal.text
         assert "is encrypted, and so are its earlier versions." in terminal.text
     for arguments in (("host", "list"), ("provider", "list")):
-        with person.at_terminal(*arguments) as terminal:
+        with person.terminal(*arguments) as terminal:
             assert terminal.end() == 0
             assert "Passphrase" not in terminal.text
-    with person.at_terminal("secret", "list") as terminal:
-        terminal.until(f"Passphrase for {person.state}/secrets.json:")
-        terminal.type(PASSPHRASE)
+    with person.terminal("secret", "list") as terminal:
+        terminal.expect(f"Passphrase for {person.state}/secrets.json:")
+        terminal.type(PASSPHRASE + "\n")
         assert terminal.end() == 0
         assert terminal.text.count("Passphrase") == 1 and "provider:cloud" in terminal.text
-    with person.at_terminal("secret", "list") as terminal:
-        terminal.until("Passphrase for")
-        terminal.type("something else")
+    with person.terminal("secret", "list") as terminal:
+        terminal.expect("Passphrase for")
+        terminal.type("something else" + "\n")
         assert terminal.end() == Exit.REFUSED
         assert "This passphrase is not the one that" in terminal.text
         assert "the file itself is undamaged" in terminal.text
@@ -346,7 +344,7 @@ def test_a_passphrase_is_asked_for_once_where_it_is_needed_and_never_shown(perso
 
 
 def test_a_run_without_a_person_takes_the_passphrase_from_a_file(person: Person, tmp_path: Path) -> None:
-    person.clm("secret", "encrypt", "--passphrase-stdin", input=f"{PASSPHRASE}\n").lacks(PASSPHRASE)
+    person.clm("secret", "encrypt", "--passphrase-stdin", stdin=f"{PASSPHRASE}\n").lacks(PASSPHRASE)
     file = tmp_path / "passphrase"
     file.touch(mode=0o600)
     file.write_text(f"{PASSPHRASE}\n")
@@ -413,7 +411,6 @@ def test_cryptography_is_imported_for_an_encrypted_file_only(person: Person, tmp
     person.clm("secret", "encrypt", "--key-file", str(tmp_path / "k"), "--generate")
     assert not imports("host", "list") and not imports("secret", "status")
     assert imports("secret", "list")
-    assert CLM
 
 
 # Rotation: what is decided without a host. tests/lab/test_secret_rotation.py has a real one.

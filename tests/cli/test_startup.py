@@ -14,7 +14,8 @@ _PROBE = """
 import json, sys
 from pyinfra_hermes.cli.main import run
 code = run(sys.argv[1:])
-print(json.dumps({"code": int(code), "modules": sorted({name.partition(".")[0] for name in sys.modules})}), file=sys.stderr)
+modules = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"code": int(code), "modules": modules}), file=sys.stderr)
 """
 
 
@@ -64,7 +65,10 @@ def test_the_top_level_does_not_even_import_rich_or_pydantic(arguments: list[str
 
 
 def test_completion_imports_nothing_heavy() -> None:
-    program = f"{_PROBE.split('code = run')[0]}\ntry:\n    run([])\nfinally:\n    print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    program = (
+        f"{_PROBE.split('code = run')[0]}\ntry:\n    run([])\n"
+        "finally:\n    print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -77,7 +81,9 @@ def test_completion_imports_nothing_heavy() -> None:
     assert not modules & HEAVY
 
 
-@pytest.mark.parametrize("arguments", [["host", "list"], ["provider", "list"], ["integration", "list"], ["state", "check"], ["ps"]])
+@pytest.mark.parametrize(
+    "arguments", [["host", "list"], ["provider", "list"], ["integration", "list"], ["state", "check"], ["ps"]]
+)
 def test_listings_of_an_empty_state_import_nothing_heavy(arguments: list[str], tmp_path: object) -> None:
     code, modules = _imported(*arguments, XDG_CONFIG_HOME=str(tmp_path))
     assert code == 0

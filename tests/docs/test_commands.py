@@ -45,7 +45,10 @@ def test_a_named_command_exists(where: str, text: str) -> None:
             return  # prose after the group's name
         assert found is not None, f"{where}: clm {text}: there is no {word}"
         command = found
-    known = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)} | {"--help", "-h"}
+    known = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)} | {
+        "--help",
+        "-h",
+    }
     for word in words:
         if word.startswith("-") and word != "-":
             assert word.split("=")[0].rstrip(".,") in known, f"{where}: clm {text}: there is no {word}"

@@ -43,11 +43,14 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def hosts(lab: Lab) -> Iterator[Callable[..., list[Machine]]]:
-    """`hosts(n)` boots n hosts, `hosts(n, tools=False)` without ripgrep and ffmpeg; gone after the module."""
+    """`hosts(n)` boots n hosts, `hosts(n, tools=False)` without ripgrep and ffmpeg; gone after the module.
+
+    `hosts(n, layer=directory)` boots them with the content of a directory on their disks.
+    """
     booted: list[Machine] = []
 
-    def boot(n: int, tools: bool = True) -> list[Machine]:
-        added = lab.boot(n, tools)
+    def boot(n: int, tools: bool = True, layer: Path | None = None) -> list[Machine]:
+        added = lab.boot(n, tools, layer)
         booted.extend(added)
         return added
 

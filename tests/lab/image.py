@@ -10,9 +10,10 @@ from pathlib import Path
 from tests.lab.cache import cache_directory, digest, made_once
 from tests.lab.tools import DEBIAN_KEYRING, LabUnavailable
 
+# polkitd, as Ubuntu's servers have it: with it every account may enable linger for itself.
 PACKAGES = (
     "systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,openssh-server,sudo,python3,python3-venv,"
-    "iproute2,curl,ca-certificates,procps,adduser"
+    "iproute2,curl,ca-certificates,procps,adduser,polkitd"
 )
 TOOLS = ("ripgrep", "ffmpeg")
 

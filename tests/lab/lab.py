@@ -65,11 +65,14 @@ class Lab:
         with self._lock:
             return [self._hosts[number][0] for number in sorted(self._hosts)]
 
-    def boot(self, n: int = 1, tools: bool = True) -> list[Machine]:
-        """Boot `n` hosts side by side and wait until all of them answer; `tools` are ripgrep and ffmpeg."""
+    def boot(self, n: int = 1, tools: bool = True, layer: Path | None = None) -> list[Machine]:
+        """Boot `n` hosts side by side and wait until all of them answer; `tools` are ripgrep and ffmpeg.
+
+        `layer` is a directory whose content their disks have from the start.
+        """
         with self._lock:
             numbers = self._free_numbers(n)
-            lower = self._image.lower(tools)
+            lower = self._image.lower(tools) if layer is None else f"{layer}:{self._image.lower(tools)}"
             added = [Machine(Seat(self.run, number), self.access, lower) for number in numbers]
             for machine in added:
                 public_key = machine.create(self.access.authorized_key)
