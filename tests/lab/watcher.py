@@ -46,7 +46,7 @@ class Watcher:
     """Watches from `with` on until it ends; then `hits` are there, and how much was looked at."""
 
     def __init__(self, secrets: Mapping[str, str], folders: Sequence[Path], spared: Sequence[str] = ()) -> None:
-        """Watch all processes and these folders; what runs in `spared` control groups may have it in its environment."""
+        """Watch all processes and these folders; what runs in `spared` control groups may know it."""
         self._plan = {"secrets": dict(secrets), "folders": [str(path) for path in folders], "spared": list(spared)}
         self.hits: list[Hit] = []
         self.rounds = self.programs = 0
