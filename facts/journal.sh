@@ -5,11 +5,14 @@ journal() {
     shift 2
     journalctl --no-pager --quiet --unit "hermes-$agent.service" --lines "$lines" "$@" 2>/dev/null | redacted "$agent"
 }
-# last_run AGENT LINES: the same of its last start only; what was before has nothing to do with how that one went.
+# last_run AGENT LINES: the same of its last start only; what was before has nothing to do with how that one went. Not by
+# the start's invocation ID: of a process that ends at once journald does not come to know it.
 last_run() {
-    run=$(systemctl show "hermes-$1.service" -p InvocationID --value)
-    journalctl --no-pager --quiet --output=cat --lines "$2" "_SYSTEMD_INVOCATION_ID=$run" + "INVOCATION_ID=$run" 2>/dev/null |
-        redacted "$1"
+    journalctl --sync 2>/dev/null
+    journal "$1" 300 --output=cat | awk -v start="Hermes agent $1" -v most="$2" '
+        /^Starting / && index($0, start) { n = 0 }
+        { line[n++] = $0 }
+        END { for (i = n > most ? n - most : 0; i < n; i++) print line[i] }'
 }
 redacted() {
     if getent passwd "$1" >/dev/null && command -v python3 >/dev/null; then

@@ -8,14 +8,17 @@ import pytest
 
 from pyinfra_hermes.facts.script import await_start
 
-# Answers as systemctl(1) and ss(8) do; the journal has one line.
+# Answers as systemctl(1), ss(8) and journalctl(1) do.
 _STAND_INS = """
 systemctl() {{
-    case $* in *InvocationID*) echo 0f0f; return ;; esac
     printf '%s\\n' LoadState=loaded MainPID={main} {state}
 }}
 ss() {{ echo 'LISTEN 0 128 127.0.0.1:8642 0.0.0.0:* users:(("hermes",pid={holder},fd=7))'; }}
-journalctl() {{ echo "journal of $*"; }}
+journalctl() {{
+    case $* in *--sync*) return ;; esac
+    echo 'an earlier start'; echo 'Starting hermes-maurice.service - Hermes agent maurice...'
+    for n in 0 1 2; do echo "line $n"; done
+}}
 getent() {{ false; }}
 """
 
@@ -50,11 +53,13 @@ def test_a_port_that_nobody_holds_is_waited_for() -> None:
 
 
 def test_a_port_that_another_holds_is_told() -> None:
-    line, *journal = said(RUNNING, holder=9)
+    line, *_ = said(RUNNING, holder=9)
     assert line == "failed port 8642 is held by another process (pid 9)"
-    assert journal == [
-        "journal of --no-pager --quiet --output=cat --lines 15 _SYSTEMD_INVOCATION_ID=0f0f + INVOCATION_ID=0f0f"
-    ]
+
+
+def test_of_the_journal_the_last_start_is_shown() -> None:
+    _, *journal = said(RUNNING, holder=9)
+    assert journal == ["Starting hermes-maurice.service - Hermes agent maurice...", *(f"line {n}" for n in range(3))]
 
 
 @pytest.mark.parametrize(("result", "status"), [("exit-code", "1"), ("signal", "9"), ("oom-kill", "0")])

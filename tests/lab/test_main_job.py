@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,27 @@ def installed(clm: Clm) -> Clm:
     return clm
 
 
-@pytest.fixture
-def configured(installed: Clm, model: StandInModel) -> Clm:
-    """The same with the agent running on the stand-in model, which has seen nothing yet."""
+@pytest.fixture(scope="module")
+def running(installed: Clm, _model_server: StandInModel) -> Clm:
+    """The same with the agent running on the stand-in model."""
     if "local" not in [provider["name"] for provider in installed.json("provider", "list")]:
-        installed.add_provider(model)
-    installed.configure(AGENT, "--provider", "local", "--model", MODEL)
-    model.reset()
+        installed.add_provider(_model_server)
+    installed.configure(AGENT, "--provider", "local")
     return installed
+
+
+@pytest.fixture
+def configured(running: Clm, model: StandInModel) -> Clm:
+    """The same, and the model has seen nothing yet."""
+    return running
+
+
+@pytest.fixture
+def changing(configured: Clm, model: StandInModel) -> Iterator[Clm]:
+    """The same for a test that gives the agent another provider or model: afterwards it has the first one again."""
+    yield configured
+    model.reset()
+    configured.configure(AGENT, "--provider", "local", "--model", MODEL, "--skip-chat")
 
 
 def stat(host: Machine, *paths: str) -> str:
@@ -314,9 +328,9 @@ def test_text_from_the_model_cannot_steer_the_terminal(configured: Clm, model: S
 # Providers
 
 
-def test_a_changed_model_restarts_the_agent_once(configured: Clm, host: Machine, model: StandInModel) -> None:
+def test_a_changed_model_restarts_the_agent_once(changing: Clm, host: Machine, model: StandInModel) -> None:
     before = unit(host, AGENT)
-    done = configured.configure(AGENT, "--model", "another-model")
+    done = changing.configure(AGENT, "--model", "another-model")
     assert f"Agent {AGENT} is configured, runs and answers." in done.stdout
     after = unit(host, AGENT)
     assert after["MainPID"] != before["MainPID"]
@@ -326,14 +340,14 @@ def test_a_changed_model_restarts_the_agent_once(configured: Clm, host: Machine,
 
 
 def test_a_provider_with_a_key_is_paid_with_it_and_nobody_else(
-    configured: Clm, host: Machine, model: StandInModel
+    changing: Clm, host: Machine, model: StandInModel
 ) -> None:
     key = "sk-of-a-customer-4711"
-    if "keyed" not in [provider["name"] for provider in configured.json("provider", "list")]:
-        configured.add_provider(model, "keyed", "big-model", key=key)
+    if "keyed" not in [provider["name"] for provider in changing.json("provider", "list")]:
+        changing.add_provider(model, "keyed", "big-model", key=key)
     model.require_key(key)
     before = unit(host, AGENT)["InvocationID"]
-    configured.configure(AGENT, "--provider", "keyed")
+    changing.configure(AGENT, "--provider", "keyed")
     assert starts_since(host, before) == 1
     assert [(request.body["model"], request.header("Authorization")) for request in model.chats] == [
         ("big-model", f"Bearer {key}")
@@ -343,7 +357,7 @@ def test_a_provider_with_a_key_is_paid_with_it_and_nobody_else(
 
     model.reset()
     before = unit(host, AGENT)["InvocationID"]
-    configured.configure(AGENT, "--provider", "local")
+    changing.configure(AGENT, "--provider", "local")
     assert starts_since(host, before) == 1
     assert [(request.body["model"], request.header("Authorization")) for request in model.chats] == [
         (MODEL, "Bearer no-key-required")
@@ -351,17 +365,17 @@ def test_a_provider_with_a_key_is_paid_with_it_and_nobody_else(
     assert host.ssh("grep", "-rlF", key, HOME, check=False).stdout == "", "the old key is gone"
 
 
-def test_a_wrong_key_is_noticed_and_named_each_time(configured: Clm, model: StandInModel) -> None:
-    configured.add_provider(model, "unpaid", key="sk-expired-0815")
+def test_a_wrong_key_is_noticed_and_named_each_time(changing: Clm, model: StandInModel) -> None:
+    changing.add_provider(model, "unpaid", key="sk-expired-0815")
     model.require_key("sk-another")
     for _ in range(2):
-        done = configured.configure(AGENT, "--provider", "unpaid", exit=7)
+        done = changing.configure(AGENT, "--provider", "unpaid", exit=7)
         assert "its model does not answer" in done.stderr
         assert "wrong or missing API key" in done.stderr
         assert "sk-expired" not in done.output
-    assert "onboarding incomplete (state=validate)" in configured.run("agent", "start", AGENT, exit=3).stderr
-    assert "wrong or missing API key" in configured.run("chat", AGENT, "--once", "hi", exit=7).stderr
-    assert configured.status(AGENT)["why"], "running, but not as if all were well"
+    assert "onboarding incomplete (state=validate)" in changing.run("agent", "start", AGENT, exit=3).stderr
+    assert "wrong or missing API key" in changing.run("chat", AGENT, "--once", "hi", exit=7).stderr
+    assert changing.status(AGENT)["why"], "running, but not as if all were well"
 
 
 def starts_since(host: Machine, invocation: str) -> int:

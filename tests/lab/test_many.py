@@ -63,7 +63,7 @@ def pair(clm: Clm) -> Clm:
     for agent in ("anna", "berta"):
         if known.get(agent) != "running":
             clm.install(agent, HOSTS[0])
-            clm.configure(agent, "--provider", "local")
+            clm.configure(agent, "--provider", "local", "--skip-chat")
     return clm
 
 
@@ -100,7 +100,7 @@ def test_one_agent_cannot_look_into_the_other(pair: Clm, machines: list[Machine]
 
 def test_a_change_to_one_does_not_touch_the_other(pair: Clm, machines: list[Machine]) -> None:
     before = {agent: unit(machines[0], agent)["InvocationID"] for agent in ("anna", "berta")}
-    pair.configure("berta", "--model", "another-model")
+    pair.configure("berta", "--model", "another-model", "--skip-chat")
     after = {agent: unit(machines[0], agent)["InvocationID"] for agent in ("anna", "berta")}
     assert after["anna"] == before["anna"]
     assert after["berta"] != before["berta"]
@@ -158,7 +158,9 @@ def fleet(clm: Clm) -> Clm:
     """The same, with one agent of the same name on each host."""
     if "nora" not in [agent["name"] for agent in clm.json("ps", exit=None)]:
         side_by_side(clm, *(("agent", "install", "--host", host, "--name", "nora") for host in HOSTS))
-        side_by_side(clm, *(("agent", "configure", f"{host}/nora", "--provider", "local") for host in HOSTS))
+        side_by_side(
+            clm, *(("agent", "configure", f"{host}/nora", "--provider", "local", "--skip-chat") for host in HOSTS)
+        )
     return clm
 
 

@@ -55,7 +55,8 @@ def installed(clm: Clm, host: Machine) -> Iterator[Clm]:
     """The same with the agent installed, and gone afterwards whatever the test did to it."""
     clm.install(AGENT)
     yield clm
-    clm.run("agent", "remove", AGENT, "--host", HOST, "--yes")
+    if AGENT in clm.document("hosts.json")["hosts"][HOST]["agents"] or ids(host):
+        clm.run("agent", "remove", AGENT, "--host", HOST, "--yes")
 
 
 def ids(host: Machine, account: str = AGENT) -> str:
