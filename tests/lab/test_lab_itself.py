@@ -203,7 +203,7 @@ def test_ended_owner_takes_its_lab_along(
 ) -> None:
     process, run = owner
     process.send_signal(number)
-    assert process.wait(20) != 0
+    assert process.wait(60) != 0
     assert left_of(run.id, run.disks) == []
 
 
