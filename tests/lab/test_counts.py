@@ -92,6 +92,14 @@ def _seen(host: Machine) -> tuple[int, int]:
     )
 
 
+def assert_cost(clm: Clm, host: Machine, execs: int, *command: str) -> None:
+    """A command needs one connection, and so many commands on the host at most."""
+    with counted(host) as cost:
+        clm.run(*command)
+    assert cost.connections == 1, command
+    assert 1 <= cost.execs <= execs, (command, cost)
+
+
 def test_every_command_needs_one_connection(clm: Clm, host: Machine) -> None:
     for command, execs in (
         (("agent", "install", "--host", HOST, "--name", AGENT), 9),
@@ -106,12 +114,8 @@ def test_every_command_needs_one_connection(clm: Clm, host: Machine) -> None:
         (("agent", "start", AGENT), 8),
         (("agent", "restart", AGENT), 8),
         (("host", "check", HOST), 1),
-        (("agent", "remove", AGENT, "--yes"), 3),
     ):
-        with counted(host) as cost:
-            clm.run(*command)
-        assert cost.connections == 1, command
-        assert 1 <= cost.execs <= execs, (command, cost)
+        assert_cost(clm, host, execs, *command)
 
 
 def test_what_needs_no_host_asks_none(clm: Clm, host: Machine) -> None:
@@ -121,13 +125,10 @@ def test_what_needs_no_host_asks_none(clm: Clm, host: Machine) -> None:
         clm.run("provider", "list")
         clm.run("agent", "start", "nobody", exit=2)
         clm.run("agent", "install", "--host", HOST, "--name", "Root", exit=2)
-        clm.run("ps")
     assert cost == Cost(0, 0)
 
 
 def test_a_converge_with_nothing_to_do_is_cheap_and_restarts_nothing(clm: Clm, host: Machine) -> None:
-    clm.install(AGENT)
-    clm.configure(AGENT, "--provider", "local", "--skip-chat")
     before = unit(host, AGENT)
     with counted(host) as cost:
         done = subprocess.run(
@@ -156,12 +157,14 @@ def test_a_converge_with_nothing_to_do_is_cheap_and_restarts_nothing(clm: Clm, h
 
 def test_a_second_agent_costs_no_second_connection(clm: Clm, host: Machine) -> None:
     clm.install("agnes")
-    clm.configure("agnes", "--provider", "local", "--skip-chat")
     with counted(host) as cost:
-        rows = clm.json("ps")
-    assert [row["state"] for row in rows] == ["running", "running"]
+        assert len(clm.json("ps")) == 2
     assert cost == Cost(1, 1)
     with counted(host) as cost:
         clm.pyinfra("inventories/fleet.py", "deploys/hermes.py", "-y")
     assert cost.connections == 1
     assert cost.execs <= 3
+
+
+def test_removal_needs_one_connection(clm: Clm, host: Machine) -> None:
+    assert_cost(clm, host, 3, "agent", "remove", AGENT, "--yes")

@@ -141,16 +141,14 @@ def test_an_agent_with_all_that_it_may_have_leaves_nothing(clm: Clm, host: Machi
     "damage",
     [
         f"systemctl stop hermes-{AGENT}; rm {UNIT}; systemctl daemon-reload",
-        f"rm {UNIT}",
         f"userdel {AGENT}",
         f"userdel --remove {AGENT}",
         f"rm -rf /home/{AGENT}",
-        f"rm -rf {UNIT} /home/{AGENT}",
         f"userdel --remove {AGENT}; mkdir -p {UNIT}.d; mv {UNIT} {UNIT}.d/10-left.conf; systemctl daemon-reload",
         f"userdel {AGENT}; rm -rf {UNIT} /home/{AGENT}; touch /var/lib/systemd/linger/{AGENT}",
         f"systemctl enable --quiet hermes-{AGENT}; rm {UNIT}",
     ],
-    ids="unit unit-unnoticed account account-and-home home unit-and-home dropins linger wants".split(),  # noqa: SIM905
+    ids="unit account account-and-home home dropins linger wants".split(),  # noqa: SIM905
 )
 def test_a_half_removed_agent_is_removed(installed: Clm, host: Machine, damage: str) -> None:
     owner = ids(host)
@@ -260,7 +258,7 @@ def test_an_account_that_is_not_ours_is_not_touched(clm: Clm, host: Machine, mad
     host.ssh(f"pkill -KILL -U {uid}; true")
 
 
-@pytest.mark.parametrize("name", ["root", "daemon", "admin", "Root", "-rf", "../etc", "a b", "x;reboot"])
+@pytest.mark.parametrize("name", ["root", "Root", "-rf", "../etc", "x;reboot"])
 def test_a_name_that_no_agent_can_have_is_refused_before_any_connection(clm: Clm, host: Machine, name: str) -> None:
     before = host.ssh("cat /etc/passwd; ls -la --time-style=full-iso /home").stdout
     done = clm.run("agent", "remove", "--host", HOST, "--yes", "--", name, exit=2)
