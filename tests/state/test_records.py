@@ -187,7 +187,10 @@ wrong_values = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=5),
-    st.sampled_from([SENTINEL, "\ud800", [], {}, [SENTINEL], {SENTINEL: SENTINEL}, {"value": SENTINEL}, "9" * 5000]),
+    # A copy each time: a later mutation changes what an earlier one put in.
+    st.sampled_from(
+        [SENTINEL, "\ud800", [], {}, [SENTINEL], {SENTINEL: SENTINEL}, {"value": SENTINEL}, "9" * 5000]
+    ).map(copy.deepcopy),
 )
 
 
