@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,13 +14,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from pyinfra_hermes.operations.releases import NoWheels
-
-from .model.releases import Release
+from pyinfra_hermes.operations.wheels import NoWheels
 
 # pip takes every tag by itself. glibc 2.34 is older than what any listed platform has.
 _GLIBC = range(5, 35)
+
+
+class Locked(Protocol):
+    """What is installed from a lock: a release of Hermes, or a tool."""
+
+    @property
+    def tag(self) -> str:
+        """What it is called."""
+
+    def requirements(self) -> str:
+        """Return the lock's text, checked against its digest."""
+
+
+def applicable(lock: str, python: str, arch: str) -> str:
+    """
+    Return the part of a lock that a host with this Python and architecture installs, without markers.
+
+    pip evaluates markers for the interpreter that it runs in, whatever ``--python-version`` says.
+    """
+    from packaging.requirements import Requirement  # late: no command but an installation needs it
+
+    host = {
+        "implementation_name": "cpython",
+        "os_name": "posix",
+        "platform_machine": arch,
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
+    kept = []
+    for block in re.split(r"^(?=\S)", lock, flags=re.M):
+        if not block or block.startswith("#"):
+            continue
+        first, line_end, hashes = block.partition(" \\\n")
+        requirement = Requirement(first)
+        if requirement.marker is None or requirement.marker.evaluate(host):
+            requirement.marker = None
+            kept.append(f"{requirement}{line_end}{hashes}")
+    return "".join(kept)
 
 
 @dataclass(frozen=True)
@@ -35,28 +76,28 @@ class Wheelhouse:
     source: Path | None = None
     cache: Path | None = None
 
-    def archive(self, release: Release, python: str, arch: str) -> Path:
+    def archive(self, wanted: Locked, python: str, arch: str) -> Path:
         """
-        Return a tar file with every wheel that ``release`` needs on a host with this Python and architecture.
+        Return a tar file with every wheel that ``wanted`` needs on a host with this Python and architecture.
 
         Fetched once; two callers at a time wait for each other. Raises :class:`NoWheels`.
         """
-        lock = release.requirements()
-        name = f"{release.tag}-{hashlib.sha256(lock.encode()).hexdigest()[:8]}-py{python}-{arch}.tar"
+        lock = wanted.requirements()
+        name = f"{wanted.tag}-{hashlib.sha256(lock.encode()).hexdigest()[:8]}-py{python}-{arch}.tar"
         folder = self.cache or _default_cache()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = folder / name
         with _alone(folder / f".{name}.lock"):
             if not target.exists():
-                self._build(lock, python, arch, target)
+                self._build(wanted.tag, lock, python, arch, target)
         return target
 
-    def _build(self, lock: str, python: str, arch: str, target: Path) -> None:
+    def _build(self, tag: str, lock: str, python: str, arch: str, target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".wheels-") as work:
             wheels = Path(work) / "wheels"
             requirements = Path(work) / "lock.txt"
-            requirements.write_text(lock, encoding="utf-8")
-            self._download(requirements, python, arch, wheels)
+            requirements.write_text(applicable(lock, python, arch), encoding="utf-8")
+            self._download(tag, requirements, python, arch, wheels)
             packed = Path(work) / "wheels.tar"
             with tarfile.open(packed, "w") as tar:
                 for wheel in sorted(wheels.iterdir()):
@@ -65,7 +106,7 @@ class Wheelhouse:
                 os.fsync(done.fileno())
             packed.replace(target)
 
-    def _download(self, requirements: Path, python: str, arch: str, wheels: Path) -> None:
+    def _download(self, tag: str, requirements: Path, python: str, arch: str, wheels: Path) -> None:
         command = [
             sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet",
             "--no-deps", "--require-hashes", "--only-binary=:all:", "--implementation=cp",
@@ -84,7 +125,7 @@ class Wheelhouse:
             first = next((n for n, line in enumerate(said) if line.startswith("ERROR")), len(said))
             lines = said[first:] or ["pip failed"]
             where = f"in {self.source}" if self.source else "from the package index"
-            raise NoWheels(f"the release's wheels could not be had {where}:\n" + "\n".join(lines))
+            raise NoWheels(f"the wheels of {tag} could not be had {where}:\n" + "\n".join(lines))
 
 
 def _default_cache() -> Path:

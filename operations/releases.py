@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Generator
-from importlib import resources
 from pathlib import Path
 
-from pyinfra.api import FileUploadCommand, QuoteString, StringCommand, operation
+from pyinfra.api import FileUploadCommand, StringCommand, operation
 from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.script import RELEASES
 
-from .commands import refuse, unobserved
-from .observing import forget, observe
-
-
-class NoWheels(RuntimeError):
-    """The wheels of a release could not be had; the text says where they were looked for, and why not."""
+from .commands import unobserved
+from .observing import observe
+from .wheels import build
 
 
 @operation()
@@ -34,7 +29,7 @@ def wheel(
     + calver: version that ``hermes --version`` must print in parentheses
     + lock: requirements with hashes; nothing that does not match is installed or run
     + archive: called with the host's Python version and architecture, returns a local tar file of the wheels, or
-      raises :class:`NoWheels`
+      raises :class:`.wheels.NoWheels`
 
     A release counts as installed only once its last step is done. One that is not complete is built anew; two
     runs at once wait for each other.
@@ -61,24 +56,4 @@ def wheel(
     if release in observed.releases:
         ctx_host.get().noop(f"release {release} is installed")
         return
-    # A name nobody can guess, made by the login itself with mode 0700: nothing can be planted in it.
-    staging = f"/tmp/pyinfra-hermes-{secrets.token_hex(16)}"  # noqa: S108
-    yield StringCommand("mkdir -m 700 --", staging, _sudo=False)
-    try:
-        wheels = archive(observed.host.python or "", observed.host.arch)
-    except NoWheels as error:
-        yield StringCommand("rmdir --", staging, _sudo=False)
-        yield refuse(str(error))
-        return
-    yield FileUploadCommand(str(wheels), f"{staging}/wheels.tar", _sudo=False)
-    script = resources.files("pyinfra_hermes.operations").joinpath("release.sh").read_text(encoding="utf-8")
-    yield StringCommand(
-        "sh -s --",
-        QuoteString(RELEASES),
-        QuoteString(release),
-        QuoteString(calver),
-        staging,
-        # The script reads itself from standard input; the lock follows it as a here-document.
-        _stdin=script.replace("@LOCK@", lock.rstrip("\n")),
-    )
-    forget()
+    yield from build(observed.host, RELEASES, release, "RELEASE", lock, archive, "release.sh", calver)

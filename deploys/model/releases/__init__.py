@@ -8,11 +8,19 @@ from importlib import resources
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from typing_extensions import override
+
+from ..adapters import ADAPTERS, Adapter, Feature
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Tag = Annotated[str, StringConstraints(pattern=r"^v\d+(\.\d+){2,3}$")]
+
+
+def _adapter(name: object) -> object:
+    if isinstance(name, str) and name not in ADAPTERS:
+        raise ValueError(f"there is no adapter {name!r}; there are: {', '.join(ADAPTERS)}")
+    return ADAPTERS[name] if isinstance(name, str) else name
 
 
 class UnknownRelease(ValueError):
@@ -41,9 +49,12 @@ class Release(_Row):
 
     tag: Tag
     version: str = Field(description="version of hermes-agent on the Python package index")
+    extras: tuple[str, ...] = Field(description="extras of hermes-agent that the lock holds")
+    also: tuple[str, ...] = Field((), description="requirements beside them, for what upstream has no extra")
     installer_sha256: Sha256 = Field(description="digest of upstream's scripts/install.sh at the tag")
     lock: str = Field(description="hash-locked requirements of the wheel method, a file beside the manifest")
     lock_sha256: Sha256
+    adapter: Annotated[Adapter, BeforeValidator(_adapter)] = Field(description="how this range of releases is treated")
     python: tuple[str, str] = Field(description="lowest Python, and the first one that is too new")
     platforms: tuple[Platform, ...]
 
@@ -56,6 +67,15 @@ class Release(_Row):
     def id(self) -> str:
         """Name of the release's folder on a host. Another lock is another release, so it has another folder."""
         return f"{self.tag}-wheel-{self.lock_sha256[:8]}"
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """What the lock is resolved from: Hermes with its extras, and uv, which installs it on the host."""
+        return (f"hermes-agent[{','.join(self.extras)}]=={self.version}", *self.also, "uv==0.13.9")
+
+    def has(self, feature: Feature) -> bool:
+        """Tell whether this release has ``feature``."""
+        return self.adapter.has(feature)
 
     def requirements(self) -> str:
         """Return the lock's text, checked against the manifest's digest."""
@@ -106,3 +126,9 @@ def _text(name: str) -> str:
 def manifest() -> Manifest:
     """Load and validate the manifest that ships with the package."""
     return Manifest.model_validate(yaml.safe_load(_text("manifest.yaml")), strict=False)
+
+
+def first_with(feature: Feature) -> Release | None:
+    """Return the earliest listed release that has ``feature``, or None."""
+    having = (release for release in manifest().releases if release.has(feature))
+    return min(having, key=lambda release: [int(part) for part in release.calver.split(".")], default=None)
