@@ -7,6 +7,9 @@ from dataclasses import dataclass
 #: Root-owned, read-only for agents: one folder per release, never changed once complete.
 RELEASES = "/opt/pyinfra-hermes/releases"
 
+#: Likewise: one folder per tool that integrations need.
+TOOLS = "/opt/pyinfra-hermes/tools"
+
 #: The GECOS field of an account that we made. Only root can change it (CHFN_RESTRICT, login.defs(5)), and it is
 #: written by the same useradd(8) that makes the account, so there is no moment in which ours is not known as ours.
 ACCOUNT_COMMENT = "Hermes agent (pyinfra-hermes)"
@@ -40,6 +43,11 @@ class Layout:
     @property
     def config(self) -> str:
         return f"{self.hermes_home}/config.yaml"
+
+    @property
+    def auth(self) -> str:
+        """Hermes' own store of credentials; never written by us but to take copies of old keys out."""
+        return f"{self.hermes_home}/auth.json"
 
     @property
     def memories(self) -> str:

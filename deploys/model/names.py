@@ -70,6 +70,7 @@ RESERVED_ACCOUNTS = frozenset(
         "staff",
         "users",
         "docker",
+        "clm",
         "xclm",
         "ubuntu",
         "debian",

@@ -21,6 +21,8 @@ from . import dotenv
 REDACTED: Final = "********"
 #: Values shorter than this are not looked for: too many texts hold them by chance.
 LEAST: Final = 6
+#: Words shorter than this are not looked for: see :func:`is_placeholder`.
+LEAST_OF_A_WORD: Final = 12
 
 # So much of a form must have been written before a stream waits for the rest of it.
 _HEAD: Final = 4
@@ -28,8 +30,21 @@ _HEAD: Final = 4
 # A whole file of assignments is a secret too (a rendered .env), but its lines are not: "HERMES_X=custom" tells
 # nothing, and the values that do are revealed one by one.
 _ASSIGNMENT_OR_COMMENT = re.compile(r"#.*|[A-Z][A-Z0-9_]*=.*|")
+_WORDS = re.compile(r"[a-z]+(?:[_-][a-z]+)*|[A-Z]+(?:[_-][A-Z]+)*")
 # What colours a terminal. Unfinished at the end of a text, it may go on in the next one.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*(?:[@-~]|\Z)|\Z)")
+
+
+def is_placeholder(value: str) -> bool:
+    """
+    Tell whether a value is a short word, as people give where a program insists on a key: ``ollama``, ``not-needed``.
+
+    Blacked out wherever it stands, such a word would make messages unreadable (``provider ********``) and tell by the
+    gaps what it is. No service issues a key of fewer than 12 characters that are letters of one case only. Who gives
+    one is warned that it is not looked for in what other programs print; what prints a secret here still shows none.
+    """
+    value = value.strip()
+    return len(value) < LEAST_OF_A_WORD and bool(_WORDS.fullmatch(value))
 
 
 def _octets(value: str) -> bytes:
@@ -201,7 +216,7 @@ def _parts(value: str) -> set[str]:
     lines = {line.strip() for line in value.splitlines()}
     if len(lines) > 1 and all(map(_ASSIGNMENT_OR_COMMENT.fullmatch, lines)):
         return set()
-    return {line for line in lines - {value} if len(line) >= LEAST}
+    return {line for line in lines - {value} if len(line) >= LEAST and not is_placeholder(line)}
 
 
 class _Values(dict[str, None]):
@@ -223,8 +238,11 @@ class Revealed:
         self._hooks: list[Callable[[], object]] = []
 
     def remember(self, value: str) -> None:
-        """Take note of a value; one of less than :data:`LEAST` characters, spaces around it apart, is not kept."""
-        if value in self._values or len(value.strip()) < LEAST:
+        """
+        Take note of a value; spaces around it apart, one of less than :data:`LEAST` characters is not kept, nor a
+        placeholder.
+        """
+        if value in self._values or len(value.strip()) < LEAST or is_placeholder(value):
             return
         self._values[value] = None
         hooks, self._hooks = self._hooks, []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from . import channels, dotenv, providers, unit
+from . import channels, dotenv, extras, integrations, memory, providers, unit
+from .declaration import InvalidSetting, Json, KeyPath, Rendered, Target
 from .layout import Layout
-from .providers import Value
 from .releases import Release, manifest
 from .secret import Secret
 from .spec import AgentSpec
@@ -30,12 +31,20 @@ class Files:
     release: Release
     #: The text of ``~/.hermes/.env``.
     env: Secret
-    #: Leaves of ``config.yaml`` that are ours, by dotted path, with their values.
-    leaves: Mapping[str, Value]
-    #: Leaves of ``config.yaml`` that would be ours but are not wanted now: they are removed.
-    absent_leaves: tuple[str, ...]
+    #: What ``.env`` sets, by name.
+    variables: Mapping[str, Secret | str]
+    #: Leaves of ``config.yaml`` that are ours, with their values.
+    leaves: Mapping[KeyPath, Json]
+    #: Leaves of ``config.yaml`` that are always ours and not wanted now: they are removed.
+    absent_leaves: tuple[KeyPath, ...]
     service: str
     slice: str
+
+    @property
+    def credential_sources(self) -> tuple[str, ...]:
+        """What Hermes may have copied a credential from, as its auth.json names it: ours of now, none of before."""
+        custom = ("model_config",) if self.leaves.get(("model", "provider")) == "custom" else ()
+        return (*(f"env:{name}" for name in self.variables), *custom)
 
 
 def render(spec: AgentSpec, secrets: Mapping[str, Secret]) -> Files:
@@ -43,34 +52,74 @@ def render(spec: AgentSpec, secrets: Mapping[str, Secret]) -> Files:
     Render everything for one agent.
 
     ``secrets`` holds the agent's own secrets under the names of secrets.json (``HERMES_API_SERVER_KEY``) and
-    the active provider's under its fields' names (``api_key``). Raises :class:`CannotRender` when something
+    the active provider's under its fields' names (``api_key``), those of an integration under its name and its
+    fields' (``jira.api_token``). Raises :class:`CannotRender` when something
     that the files need is not there or cannot be carried to the daemon unchanged.
     """
-    if spec.provider is None:
-        raise CannotRender(f"Agent {spec.name} has no provider. Run 'clm agent configure {spec.name}' first.")
-    provider = providers.provider_type(spec.provider.type)
-    missing = [f.label for f in provider.secrets if f.required and f.name not in secrets]
-    if missing:
-        raise CannotRender(f"Agent {spec.name}: the {provider.title} provider lacks its {', '.join(missing)}")
-    rendered = provider.render(spec.provider.options, secrets)
     release = manifest().release(spec.release)
+    try:
+        rendered = _merged(spec, secrets, Target(adapter=release.adapter, port=spec.port))
+        plain = {name: v.reveal() if isinstance(v, Secret) else v for name, v in rendered.env.items()}
+        env = Secret(dotenv.document(plain, _HEADER.format(agent=spec.name)))
+    except (InvalidSetting, dotenv.CannotEncode) as error:
+        raise CannotRender(f"Agent {spec.name}: {error}") from None
     return Files(
         paths=Layout(spec.name),
         release=release,
-        env=_environment(spec, rendered, secrets),
-        leaves=dict(rendered.config),
+        env=env,
+        variables=rendered.env,
+        leaves=rendered.config,
         absent_leaves=tuple(leaf for leaf in providers.LEAVES if leaf not in rendered.config),
         service=unit.service(spec, release.id),
         slice=unit.shared_slice(),
     )
 
 
-def _environment(spec: AgentSpec, provider: providers.Rendered, secrets: Mapping[str, Secret]) -> Secret:
-    variables: dict[str, Secret | str] = dict(provider.env)
+def _merged(spec: AgentSpec, secrets: Mapping[str, Secret], target: Target) -> Rendered:
+    """Put together what each entry contributes. Two entries that set one thing are refused."""
+    env: dict[str, Secret | str] = {}
+    config: dict[KeyPath, Json] = {}
+    for who, part in _parts(spec, secrets, target):
+        for taken in [name for name in part.env if name in env] + [path for path in part.config if path in config]:
+            shown = taken if isinstance(taken, str) else ".".join(taken)
+            raise InvalidSetting(f"{who} sets {shown}, which another part of the agent sets already")
+        env.update(part.env)
+        config.update(part.config)
+    extras.check_apart(config)
+    return Rendered(env=env, config=config)
+
+
+def _parts(spec: AgentSpec, secrets: Mapping[str, Secret], target: Target) -> Iterator[tuple[str, Rendered]]:
+    if spec.provider is None:
+        raise CannotRender(f"Agent {spec.name} has no provider. Run 'clm agent configure {spec.name}' first.")
+    provider = providers.provider_type(spec.provider.type)
+    known = {f.name: secrets[f.name] for f in provider.secrets if secrets.get(f.name)}
+    provider.check_complete(spec.provider.options, known)
+    yield provider.what, provider.render(spec.provider.options, known, target.adapter)
+    for name, options in spec.channels.items():
+        channel = channels.channel(name)
+        known = {f.name: secrets[f.key] for f in channel.secrets if secrets.get(f.key)}
+        channel.check_complete(options, known)
+        yield channel.what, channel.render(options, known, target)
+    yield "The channels together", channels.together(spec.channels)
+    for each in spec.integrations:
+        kind = integrations.integration_type(each.type).of(each.options)
+        known = {f.name: secrets[f"{each.name}.{f.name}"] for f in kind.secrets if secrets.get(f"{each.name}.{f.name}")}
+        with _named(f"Integration {each.name}"):
+            kind.check_complete(each.options, known)
+            yield f"Integration {each.name}", kind.render(each.name, each.options, known)
+    if spec.memory is not None:
+        backend = memory.memory_backend(spec.memory.type)
+        known = {f.name: secrets[f.key] for f in backend.secrets if secrets.get(f.key)}
+        backend.check_complete(spec.memory.options, known)
+        yield backend.what, backend.render(spec.memory.options, known)
+    config: dict[str, Json] = dict(spec.config)
+    yield "The agent's own part", extras.render(spec.environment, spec.secret_environment, config, secrets)
+
+
+@contextmanager
+def _named(who: str) -> Iterator[None]:
     try:
-        for name in spec.channels:
-            variables.update(channels.CATALOGUE[name].render(spec.port, secrets))
-        plain = {name: v.reveal() if isinstance(v, Secret) else v for name, v in variables.items()}
-        return Secret(dotenv.document(plain, _HEADER.format(agent=spec.name)))
-    except (channels.InvalidChannel, dotenv.CannotEncode) as error:
-        raise CannotRender(f"Agent {spec.name}: {error}") from None
+        yield
+    except InvalidSetting as error:
+        raise InvalidSetting(f"{who}: {error}") from None

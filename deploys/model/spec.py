@@ -11,12 +11,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     field_validator,
     model_validator,
 )
 
-from . import channels, names, providers, releases
+from . import channels, extras, integrations, memory, names, providers, releases
+from .adapters import Feature
+from .declaration import Declaration, Json, Value
 
 Hardening = Literal["off", "standard", "strict"]
 AgentName = Annotated[str, AfterValidator(names.agent_name)]
@@ -25,14 +28,20 @@ MemorySize = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}[MG]$")]
 DEFAULT_PORT = 8642
 
 
-def _scalar(value: Any) -> Any:
-    # A union of three types would report three problems for one value.
+def _plain(value: Any) -> Any:
+    # A union of five types would report five problems for one value.
+    if isinstance(value, tuple):
+        value = list(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return value
+    if isinstance(value, dict) and all(isinstance(text, str) for item in value.items() for text in item):
+        return value
     if not isinstance(value, str | int):
-        raise ValueError("should be text, a whole number, true or false")
+        raise ValueError("should be text, a whole number, true or false, a list of texts, or names with their texts")
     return value
 
 
-Option = Annotated[str | int | bool, BeforeValidator(_scalar)]
+Option = Annotated[Value, BeforeValidator(_plain)]
 
 
 class InvalidSpec(ValueError):
@@ -52,16 +61,55 @@ class ProviderSpec(_Part):
     @model_validator(mode="before")
     @classmethod
     def _flat(cls, data: Any) -> Any:
-        # Plain host data reads better flat: {"type": "ollama", "url": ..., "model": ...}
-        if isinstance(data, Mapping) and "options" not in data and "type" in data:
-            return {"type": data["type"], "options": {k: v for k, v in data.items() if k != "type"}}
-        return data
+        return _with_options(data, ("type",))
 
     @model_validator(mode="after")
     def _declared(self) -> ProviderSpec:
         checked = providers.provider_type(self.type).options(self.options)
         object.__setattr__(self, "options", checked)
         return self
+
+
+class IntegrationSpec(_Part):
+    """What an agent works with: a type of the catalogue and its non-secret options, under a name of its own."""
+
+    name: Annotated[str, AfterValidator(names.provider_name)]
+    type: str
+    options: dict[str, Option]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, data: Any) -> Any:
+        return _with_options(data, ("name", "type"))
+
+    @model_validator(mode="after")
+    def _declared(self) -> IntegrationSpec:
+        object.__setattr__(self, "options", integrations.integration_type(self.type).options(self.options))
+        return self
+
+
+class MemorySpec(_Part):
+    """Where an agent keeps memories beside its own files: a backend of the catalogue and its non-secret options."""
+
+    type: str
+    options: dict[str, Option]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, data: Any) -> Any:
+        return _with_options(data, ("type",))
+
+    @model_validator(mode="after")
+    def _declared(self) -> MemorySpec:
+        object.__setattr__(self, "options", memory.memory_backend(self.type).options(self.options))
+        return self
+
+
+def _with_options(data: Any, own: tuple[str, ...]) -> Any:
+    # Plain host data reads better flat: {"type": "ollama", "url": ..., "model": ...}
+    if isinstance(data, Mapping) and "options" not in data and "type" in data:
+        return {**{k: data[k] for k in own if k in data}, "options": {k: v for k, v in data.items() if k not in own}}
+    return data
 
 
 class Limits(_Part):
@@ -82,7 +130,7 @@ def _mib(size: str) -> int:
     return int(size[:-1]) * (1024 if size.endswith("G") else 1)
 
 
-def _only_api() -> dict[str, dict[str, str | int | bool]]:
+def _only_api() -> dict[str, dict[str, Value]]:
     return {"api": {}}
 
 
@@ -99,6 +147,13 @@ class AgentSpec(_Part):
     port: int = Field(default=DEFAULT_PORT, ge=1024, le=65535)
     provider: ProviderSpec | None = None
     channels: dict[str, dict[str, Option]] = Field(default_factory=_only_api)
+    integrations: tuple[IntegrationSpec, ...] = ()
+    memory: MemorySpec | None = None
+    #: Variables of the user's own, by name; those of ``secret_environment`` have their values among the secrets.
+    environment: dict[str, str] = Field(default_factory=dict)
+    secret_environment: tuple[str, ...] = ()
+    #: Leaves of config.yaml of the user's own, by their path as text.
+    config: dict[str, JsonValue] = Field(default_factory=dict)
     hardening: Hardening = "standard"
     limits: Limits = Limits()
 
@@ -109,16 +164,57 @@ class AgentSpec(_Part):
 
     @field_validator("channels")
     @classmethod
-    def _known(cls, chosen: dict[str, Any]) -> dict[str, Any]:
-        for name, settings in chosen.items():
-            if name not in channels.CATALOGUE:
-                raise ValueError(f"Unknown channel {name!r}; there are: {', '.join(channels.CATALOGUE)}")
-            if unknown := sorted(set(settings) - set(channels.CATALOGUE[name].settings)):
-                raise ValueError(f"Channel {name!r} has no setting {', '.join(map(repr, unknown))}")
-        for entry in channels.CATALOGUE.values():
-            if entry.always_on and entry.name not in chosen:
-                raise ValueError(f"Channel {entry.name!r} is always on")
+    def _declared(cls, chosen: dict[str, Any]) -> dict[str, Any]:
+        always: dict[str, Any] = {entry.name: {} for entry in channels.CATALOGUE.values() if entry.always_on}
+        return {name: channels.channel(name).options(settings) for name, settings in {**always, **chosen}.items()}
+
+    @field_validator("integrations", "secret_environment", mode="before")
+    @classmethod
+    def _listed_one_by_one(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("integrations")
+    @classmethod
+    def _told_apart(cls, chosen: tuple[IntegrationSpec, ...]) -> tuple[IntegrationSpec, ...]:
+        integrations.check_distinct(each.name for each in chosen)
         return chosen
+
+    @model_validator(mode="after")
+    def _release_has(self) -> AgentSpec:
+        release = releases.manifest().release(self.release)
+        wanted: list[Declaration] = [channels.channel(name) for name in self.channels]
+        if self.provider is not None:
+            wanted.append(providers.provider_type(self.provider.type))
+        if self.memory is not None:
+            memory.memory_backend(self.memory.type).check_release(release)
+        for entry in wanted:
+            if entry.feature is not None and not release.adapter.has(entry.feature):
+                raise ValueError(_other_release(entry, entry.feature, release))
+        return self
+
+    @model_validator(mode="after")
+    def _extras_are_not_ours(self) -> AgentSpec:
+        config: dict[str, Json] = dict(self.config)
+        extras.check(self.environment, self.secret_environment, config)
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> AgentSpec:
+        for port in self.ports:
+            if self.ports.count(port) > 1:
+                raise ValueError(f"two parts of the agent would listen on port {port}")
+        return self
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports on which the agent listens on its host: its API's, and those of channels that are called."""
+        held = (
+            options[name]
+            for channel, options in self.channels.items()
+            for name in channels.channel(channel).listens
+            if name in options
+        )
+        return (self.port, *(int(port) for port in held if isinstance(port, int)))
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> AgentSpec:
@@ -139,6 +235,12 @@ class AgentSpec(_Part):
             raise InvalidSpec("\n".join(_one_line(problem) for problem in problems)) from None
 
 
+def _other_release(entry: Declaration, feature: Feature, release: releases.Release) -> str:
+    first = releases.first_with(feature)
+    since = f"it needs {first.tag} or later" if first else "no listed release has it"
+    return f"{entry.what} is not in Hermes {release.tag}; {since}"
+
+
 def _one_line(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
@@ -150,12 +252,13 @@ def check_fleet(specs: Mapping[str, tuple[AgentSpec, ...]]) -> None:
     ``specs`` maps a host's name to its agents. Raises :class:`InvalidSpec`.
     """
     for host, agents in specs.items():
-        for attribute in ("name", "port"):
-            seen: dict[Any, str] = {}
-            for agent in agents:
-                value = getattr(agent, attribute)
-                if value in seen:
-                    raise InvalidSpec(
-                        f"{host}: agents {seen[value]} and {agent.name} have the same {attribute} {value}"
-                    )
-                seen[value] = agent.name
+        names_seen: set[str] = set()
+        ports_seen: dict[int, str] = {}
+        for agent in agents:
+            if agent.name in names_seen:
+                raise InvalidSpec(f"{host}: agents {agent.name} and {agent.name} have the same name {agent.name}")
+            names_seen.add(agent.name)
+            for port in agent.ports:
+                if port in ports_seen:
+                    raise InvalidSpec(f"{host}: agents {ports_seen[port]} and {agent.name} have the same port {port}")
+                ports_seen[port] = agent.name

@@ -95,10 +95,12 @@ def service(spec: AgentSpec, release_id: str) -> str:
                 ("WorkingDirectory", paths.hermes_home),
                 ("Environment", f"HOME={paths.home}"),
                 ("Environment", f"HERMES_HOME={paths.hermes_home}"),
-                ("Environment", f"PATH={bin_}:{paths.home}/.local/bin:/usr/local/bin:/usr/bin:/bin"),
+                ("Environment", f"PATH={search_path(spec.name, release_id)}"),
                 ("Environment", "PYTHONUNBUFFERED=1"),
                 # The release is read-only for the agent: an install at run time could only fail, late.
                 ("Environment", "HERMES_DISABLE_LAZY_INSTALLS=1"),
+                # 0.19 sleeps before it starts for the sixth time in two minutes, whoever asked: the limit above is ours.
+                ("Environment", "HERMES_GATEWAY_MAX_STARTS=0"),
                 ("ExecStart", _guarded(paths, f"{bin_}/hermes gateway run")),
                 ("SyslogIdentifier", "hermes"),
                 ("Restart", "on-failure"),
@@ -118,6 +120,11 @@ def service(spec: AgentSpec, release_id: str) -> str:
     ]
     header = [UNIT_HEADER, f"# release {release_id}, hardening {spec.hardening}"]
     return _text(header, sections)
+
+
+def search_path(agent: str, release_id: str) -> str:
+    """Return where an agent's daemon looks for programs."""
+    return f"{release_directory(release_id)}/venv/bin:{Layout(agent).home}/.local/bin:/usr/local/bin:/usr/bin:/bin"
 
 
 def shared_slice() -> str:
