@@ -225,7 +225,7 @@ class Terminal:
         """Press keys: ``\\n`` is Enter, ``\\x03`` Ctrl-C, ``\\x04`` Ctrl-D."""
         os.write(self._master, text.encode())
 
-    def expect(self, text: str, seconds: float = 30) -> str:
+    def expect(self, text: str, seconds: float = 90) -> str:
         """Wait until it shows a text that was not expected before; returns what it showed up to there."""
         deadline = time.monotonic() + seconds
         while text not in self.text[self._read :]:
@@ -235,7 +235,7 @@ class Terminal:
         self._read = self.text.index(text, start) + len(text)
         return self.text[start : self._read]
 
-    def end(self, seconds: float = 30) -> int:
+    def end(self, seconds: float = 90) -> int:
         """Wait until it has ended; returns its exit code."""
         deadline = time.monotonic() + seconds
         while self._receive(deadline):
@@ -301,8 +301,8 @@ def built_release(lab: Lab) -> Path:
 
     For tests of something else, which need many hosts: a build takes seconds.
     """
-    script = (REPOSITORY / "operations/release.sh").read_bytes()
-    name = digest("layer", manifest().release().id, script, str(image().base))
+    scripts = [(REPOSITORY / "operations" / name).read_bytes() for name in ("wheels.sh", "release.sh")]
+    name = digest("layer", manifest().release().id, *scripts, str(image().base))
 
     def build(folder: Path) -> None:
         [machine] = lab.boot(1)

@@ -80,8 +80,15 @@ def fresh_host(lab: Lab) -> Iterator[Machine]:
 
 
 @pytest.fixture(scope="session")
-def _model_server(lab: Lab) -> StandInModel:
+def _shared_model(lab: Lab) -> StandInModel:
     return lab.model()
+
+
+@pytest.fixture(scope="module")
+def _model_server(_shared_model: StandInModel) -> StandInModel:
+    # A module's own fixtures must not meet what the last test of another one left in its script.
+    _shared_model.reset()
+    return _shared_model
 
 
 @pytest.fixture

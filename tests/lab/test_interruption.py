@@ -102,12 +102,12 @@ def interrupt(clm: Clm, *command: str, with_: signal.Signals, after: str | float
         elif isinstance(after, float):
             time.sleep(after)
         else:
-            assert wait_until(lambda: process.poll() is not None or after(), seconds=60, pause=0.01)
+            assert wait_until(lambda: process.poll() is not None or after(), seconds=90, pause=0.01)
             assert process.poll() is None, "it had ended before"
         if process.poll() is None:
             # Ctrl-C reaches everything in the foreground, kill -9 one process.
             (os.killpg if with_ == signal.SIGINT else os.kill)(process.pid, with_)
-        _, rest = process.communicate(timeout=30)
+        _, rest = process.communicate(timeout=240)
     finally:
         if process.poll() is None:
             process.kill()
@@ -189,9 +189,9 @@ def test_a_host_that_loses_power_while_a_release_is_built(person: Clm, fresh_hos
     install = ("agent", "install", "--host", HOST, "--name", AGENT)
     releases = fresh_host.root / "opt/pyinfra-hermes/releases"
     process = person.start(*install)
-    assert wait_until(lambda: any(releases.glob("v*/venv/lib/python*/site-packages/*")), seconds=30, pause=0.01)
+    assert wait_until(lambda: any(releases.glob("v*/venv/lib/python*/site-packages/*")), seconds=90, pause=0.01)
     fresh_host.kill()
-    _, text = process.communicate(timeout=60)
+    _, text = process.communicate(timeout=240)
     assert (process.returncode, "the connection was cut off" in text) == (4, True), text
     assert list(releases.glob(".build.*")), "it was in the middle of it"
     assert not list(releases.glob("v*/RELEASE"))
@@ -285,7 +285,7 @@ def test_a_host_that_loses_power_while_an_agent_is_configured(clm: Clm, host: Ma
     while f"{AGENT}: service" not in process.stderr.readline():
         assert process.poll() is None
     host.kill()
-    _, text = process.communicate(timeout=60)
+    _, text = process.communicate(timeout=240)
     host.start()
     assert process.returncode == 4, text
     assert "the connection was cut off" in text
@@ -316,7 +316,7 @@ def test_a_removal_that_is_killed_is_completed_by_the_next(clm: Clm, host: Machi
 
 def test_two_commands_that_install_the_same_agent_at_once_agree(clm: Clm, host: Machine) -> None:
     both = [clm.start("agent", "install", "--host", HOST, "--name", AGENT) for _ in range(2)]
-    ended = [(process.communicate(timeout=60), process.returncode) for process in both]
+    ended = [(process.communicate(timeout=240), process.returncode) for process in both]
     codes = sorted(code for _, code in ended)
     assert codes[0] == 0, ended
     clm.install(AGENT)

@@ -121,7 +121,7 @@ def test_host_comes_back_from_its_own_reboot(fresh_host: Machine) -> None:
         now = fresh_host.ssh("cat /proc/sys/kernel/random/boot_id", check=False, timeout=5)
         return now.returncode == 0 and now.stdout != before
 
-    assert wait_until(back, seconds=20, pause=0.1)
+    assert wait_until(back, seconds=90, pause=0.1)
 
 
 def test_paused_host_hangs_and_goes_on(fresh_host: Machine) -> None:
@@ -203,7 +203,7 @@ def test_ended_owner_takes_its_lab_along(
 ) -> None:
     process, run = owner
     process.send_signal(number)
-    assert process.wait(60) != 0
+    assert process.wait(240) != 0
     assert left_of(run.id, run.disks) == []
 
 
@@ -225,7 +225,7 @@ def test_owner_with_a_recycled_pid_counts_as_dead() -> None:
 
 def lab_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(REPOSITORY / "scripts/lab"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
 
 
 def test_command_boots_shows_enters_and_ends_a_lab(lab: Lab) -> None:

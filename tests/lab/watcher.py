@@ -66,7 +66,7 @@ class Watcher:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        out, _ = self._process.communicate("\n", timeout=60)
+        out, _ = self._process.communicate("\n", timeout=240)
         found = json.loads(out)
         self.hits = [Hit(*hit) for hit in found["hits"]]
         self.rounds, self.programs = found["rounds"], found["programs"]
