@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shlex
 import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,17 @@ from .problems import Problem
 from .state import conversion, generations, journal
 from .state.conversion import NewKey, Outcome
 from .state.directory import OpenDirectory
-from .state.documents import Defect
 from .state.encryption import PARAMETERS, EncryptedFile, KeySource, defect_of, encrypted
 from .state.mounts import network_mount
-from .state.records import SecretsFile
+from .state.records import KINDS, SecretsFile
 from .state.store import State
 from .state.unlocking import PASSPHRASE_FILE, make_key_file, passphrase_of, read_key_file, read_passphrase_file
 
 _NAME = SecretsFile.FILENAME
 _LEAST_PASSPHRASE = 8
-_WAYS = "--passphrase-stdin, --key-file or --command"
+_WAYS = "--passphrase-stdin, --key-file, --command or --keyring"
+#: Shorter values are in too many files by chance.
+_LEAST_TELLING = 8
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,20 @@ class Choice:
     key_file: str | None = None
     generate: bool = False
     command: str | None = None
+    keyring: bool = False
+
+    @property
+    def _ways(self) -> int:
+        return self.passphrase_stdin + (self.key_file is not None) + (self.command is not None) + self.keyring
 
     @property
     def is_made(self) -> bool:
-        return self.passphrase_stdin or self.key_file is not None or self.command is not None
+        """Whether the user said anything."""
+        return self._ways > 0
 
     def new_key(self, state: State, environ: Mapping[str, str]) -> NewKey:
         """Return the key that was chosen; ``environ`` may name a file with a passphrase."""
-        if self.passphrase_stdin + (self.key_file is not None) + (self.command is not None) > 1:
+        if self._ways > 1:
             raise Problem(f"Give one of {_WAYS}", None, Exit.USAGE)
         if self.generate and self.key_file is None:
             raise Problem("--generate makes a key file, and needs to know where", "--key-file PATH", Exit.USAGE)
@@ -53,10 +61,15 @@ class Choice:
             return self._from_key_file(state, Path(self.key_file).expanduser().absolute())
         if self.command is not None:
             return self._from_command()
+        if self.keyring:
+            from .state.system_keyring import make_key, read_key
+
+            source = make_key()
+            return NewKey(source, lambda: read_key(source))
         if self.passphrase_stdin:
             passphrase = asking.from_stdin()
         elif named := environ.get(PASSPHRASE_FILE):
-            return NewKey(KeySource(kind="passphrase"), lambda: read_passphrase_file(Path(named)))
+            passphrase = read_passphrase_file(Path(named))
         else:
             passphrase = asking.hidden_twice("New passphrase", _WAYS)
         if len(passphrase.reveal()) < _LEAST_PASSPHRASE:
@@ -101,28 +114,45 @@ class Done:
 
     path: Path
     outcome: Outcome
+    #: Where the key comes from now, and where it came from before.
+    source: KeySource
+    before: KeySource | None
     #: Other files with secrets in the open, which nobody but the user may remove.
     strays: tuple[Path, ...]
+    #: Files of ours in which the value of a secret stands as an ordinary setting.
+    settings: tuple[Path, ...]
 
 
 def encrypt(choice: Choice) -> Done:
     """Encrypt the secrets and their earlier versions."""
     state = State.open()
     _refuse_unless(state, is_encrypted=False)
-    outcome = conversion.encrypt(state, choice.new_key(state, os.environ))
-    return Done(state.directory.path / _NAME, outcome, _strays(state))
+    new = choice.new_key(state, os.environ)
+    return _done(state, conversion.encrypt(state, new), new.source, None)
 
 
 def rekey(choice: Choice, *, same: bool) -> Done:
     """Encrypt the secrets with another key; ``same`` keeps what it is derived from."""
     state = State.open()
-    _refuse_unless(state, is_encrypted=True)
+    before = _refuse_unless(state, is_encrypted=True)
     if same and (choice.is_made or choice.generate):
         raise Problem(f"--same keeps the passphrase or key; {_WAYS} give another", None, Exit.USAGE)
     state.unlock()
     # The file that the environment names holds the old passphrase.
-    outcome = conversion.rekey(state, None if same else choice.new_key(state, {}))
-    return Done(state.directory.path / _NAME, outcome, _strays(state))
+    new = None if same else choice.new_key(state, {})
+    outcome = conversion.rekey(state, new)
+    assert before is not None
+    return _done(state, outcome, before if new is None else new.source, before)
+
+
+def _done(state: State, outcome: Outcome, source: KeySource, before: KeySource | None) -> Done:
+    # The key was made or used a moment ago, so nobody is asked.
+    values = [entry.value.reveal() for _, _, entry in state.read().secrets.entries() if entry.value is not None]
+    with state.directory.opened() as directory:
+        found = [] if directory is None else _in_the_open(directory, values)
+    settings = tuple(path for path in found if _is_settings(path, state.directory.path))
+    strays = tuple(path for path in found if path not in settings)
+    return Done(state.directory.path / _NAME, outcome, source, before, strays, settings)
 
 
 def decrypt(*, yes: bool) -> tuple[Path, int]:
@@ -190,32 +220,51 @@ def _generations(directory: OpenDirectory) -> dict[str, int]:
     return counted
 
 
-def _in_the_open(directory: OpenDirectory) -> list[Path]:
-    """Copies of the secrets that somebody else made here, as the remedies for a damaged file do."""
-    return [
-        directory.path / name
-        for name in sorted(directory.names())
-        if name.startswith(_NAME) and name != _NAME and not isinstance(_looked_at(directory, name), EncryptedFile)
-    ]
+def _in_the_open(directory: OpenDirectory, values: Collection[str] = ()) -> list[Path]:
+    """
+    Find the files with secrets in the open, beside secrets.json and its earlier versions.
+
+    By their names: copies that a repair, an import or the user made. And by what they hold: one of these values.
+    """
+    telling = [value.encode(errors="surrogatepass") for value in values if len(value) >= _LEAST_TELLING]
+    found: list[Path] = []
+    for folder, folders, files in os.walk(directory.path):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(folder, name)
+            if path == directory.path / _NAME or _is_earlier_version(directory.path, path):
+                continue
+            content = _looked_at(path)
+            is_copy = _NAME in name and not isinstance(encrypted(content), EncryptedFile)
+            if is_copy or any(value in content for value in telling):
+                found.append(path)
+    return found
 
 
-def _looked_at(directory: OpenDirectory, name: str) -> EncryptedFile | Defect | None:
+def _is_earlier_version(state: Path, path: Path) -> bool:
+    pattern = re.escape(_NAME) + r"\.~(schema-)?[1-9][0-9]*~"
+    return path.parent == state / generations.FOLDER and bool(re.fullmatch(pattern, path.name))
+
+
+def _is_settings(path: Path, state: Path) -> bool:
+    """Tell whether this is a state file or an earlier version of one: nothing to remove."""
+    name = path.name.partition(".~")[0]
+    return path.parent in (state, state / generations.FOLDER) and name in {kind.FILENAME for kind in KINDS} - {_NAME}
+
+
+def _looked_at(path: Path) -> bytes:
     try:
-        return encrypted((directory.path / name).read_bytes())
+        return path.read_bytes() if path.is_file() and not path.is_symlink() else b""
     except OSError:
-        return None
+        return b""
 
 
-def _strays(state: State) -> tuple[Path, ...]:
-    with state.directory.opened() as directory:
-        return () if directory is None else tuple(_in_the_open(directory))
-
-
-def _refuse_unless(state: State, *, is_encrypted: bool) -> None:
-    """Refuse early, before anybody is asked for a passphrase; the conversion looks again."""
+def _refuse_unless(state: State, *, is_encrypted: bool) -> KeySource | None:
+    """Refuse early, before anybody is asked for a passphrase; return where the key is from. Looked at again later."""
     path = state.directory.path / _NAME
-    if state.read().vault.is_encrypted == is_encrypted:
-        return
+    vault = state.read().vault
+    if vault.is_encrypted == is_encrypted:
+        return vault.key_source
     if is_encrypted:
         raise Problem(f"{path} is not encrypted", "clm secret encrypt", Exit.REFUSED)
     raise Problem(f"{path} is encrypted already", "To give it another key: clm secret rekey", Exit.REFUSED)

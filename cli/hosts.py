@@ -291,8 +291,7 @@ def trust_again(name: str, fingerprint: str | None) -> tuple[HostKey, bool]:
     for other in theirs.keys if key not in theirs.keys else ():
         click.echo(f"Your own known_hosts has: {other.type} {other.fingerprint}", err=True)
     _confirm_key(login, key, fingerprint)
-    known.remove(*login.server)
-    known.add(*login.server, [key])
+    known.replace(*login.server, key)
     return key, True
 
 

@@ -94,7 +94,7 @@ class Given:
         if self.stdin + (self.file is not None) + (self.reference is not None) > 1:
             raise Problem("Give the value one way only: --stdin, --file or --reference", None, Exit.USAGE)
         if self.reference is not None:
-            return _checked_reference(self.reference)
+            return checked_reference(self.reference)
         if self.stdin:
             return asking.from_stdin()
         if self.file is not None:
@@ -119,6 +119,7 @@ def put(
     warning = None
     if isinstance(value, Secret):
         _check_value(key, value)
+        asking.warn_of_placeholder(key, value)
     else:
         warning = _why_unusable(key, value)
     if old is not None and old.kept() == value and description in (None, old.description):
@@ -211,10 +212,10 @@ def _check_key(state: Lookup, owner: Owner, key: str) -> None:
     dotenv.check(key, "")
     if owner.scope.startswith("provider:"):
         declaration = provider_type(state.provider(owner.scope.removeprefix("provider:")).type)
-        taken = [field.name.upper() for field in declaration.secrets]
+        taken = [field.key for field in declaration.secrets]
         if key not in taken:
             raise Problem(
-                f"A provider of type {declaration.type} takes {', '.join(taken)}, not {key}", None, Exit.USAGE
+                f"A provider of type {declaration.name} takes {', '.join(taken)}, not {key}", None, Exit.USAGE
             )
 
 
@@ -228,7 +229,7 @@ def _check_value(key: str, value: Secret) -> None:
         )
 
 
-def _checked_reference(text: str) -> Reference:
+def checked_reference(text: str) -> Reference:
     try:
         references.check(text)
     except ValueError as error:
@@ -270,4 +271,4 @@ def _users(state: Lookup, scope: str, key: str) -> Iterator[str]:
 
 def _of_channels(instance: Instance) -> set[str]:
     enabled = (channels.CATALOGUE.get(name) for name in instance.agent.channels)
-    return {key for channel in enabled if channel for key in channel.secrets}
+    return {field.key for channel in enabled if channel for field in channel.secrets}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import stat
@@ -24,6 +23,8 @@ KINDS: Mapping[str, str] = {
 #: What a tool may take; one that asks a person takes longer, and cannot ask here.
 _SECONDS = 15.0
 _LONGEST_COMPLAINT = 200
+#: A line longer than this that ends in the middle of a sentence goes on in the next one.
+_WRAPPED = 40
 
 
 class UnresolvedSecret(ValueError):
@@ -133,7 +134,10 @@ def _command(kind: str, where: str) -> list[str]:
         parts = path.split(".")
         if not file or not all(parts):
             raise _NoReference("a reference to a sops file is sops:FILE#KEY.PATH")
-        extract = "".join(f"[{part if part.isdecimal() else json.dumps(part)}]" for part in parts)
+        if "[" in path:
+            raise _NoReference("a reference to a sops file names no key with [ in it: sops has no way to")
+        # sops takes what is between the quotes as it is: it knows no escapes.
+        extract = "".join(f"[{part}]" if part.isdecimal() else f'["{part}"]' for part in parts)
         return ["sops", "-d", "--extract", extract, str(Path(file).expanduser().absolute())]
     try:
         words = shlex.split(where)
@@ -159,7 +163,12 @@ def _last_line(complaint: bytes) -> str:
     lines = [line for line in complaint.decode(errors="replace").splitlines() if line.strip()]
     if not lines:
         return ""
-    said = "".join(char for char in redact(lines[-1]).strip() if char.isprintable())
+    first = len(lines) - 1
+    # sops, for one, wraps what it says: "... to be successful," / "but none were."
+    while first and len(lines[first - 1]) > _WRAPPED and lines[first - 1].rstrip()[-1] not in ".:!":
+        first -= 1
+    said = " ".join(redact("\n".join(lines[first:])).split())
+    said = "".join(char for char in said if char.isprintable())
     return f": {said[:_LONGEST_COMPLAINT]}"
 
 

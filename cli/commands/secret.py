@@ -26,6 +26,11 @@ def _key_options(command: F) -> F:
             click.option(
                 "--command", help="Use the passphrase that this command prints, now and later. No shell runs it."
             ),
+            click.option(
+                "--keyring",
+                is_flag=True,
+                help="Make a key and keep it in the system's keyring: pip install 'pyinfra-hermes[keyring]'.",
+            ),
         )
     ):
         command = option(command)
@@ -206,7 +211,7 @@ def _status_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("earlier", ", ".join(f"{count} {kind}" for kind, count in counted.items())))
     if data.get("left_over"):
         rows.append(
-            ("left over", f"{', '.join(data['left_over'])} of a command that was stopped; the next change clears it")
+            ("left over", f"{', '.join(data['left_over'])} of a command that was stopped; the next command clears it")
         )
     if data.get("strays"):
         rows.append(
@@ -243,11 +248,11 @@ def encrypt(**chosen: Any) -> None:
     """
     from ..encrypting import encrypt
 
-    _tell(encrypt(_choice(chosen)), "is encrypted, and so are its earlier versions")
-    click.echo(
-        "The plain text is gone from the directory. Backups, and blocks that a disk has freed, may still hold it: "
-        "rotate what was exposed."
-    )
+    done = encrypt(_choice(chosen))
+    _tell(done, "is encrypted, and so are its earlier versions")
+    if not done.strays and not done.settings:
+        click.echo("The plain text is gone from the directory.")
+    click.echo("Backups, and blocks that a disk has freed, may still hold it: rotate what was exposed.")
 
 
 @secret.command()
@@ -286,5 +291,18 @@ def _tell(done: Done, what: str) -> None:
         click.echo(
             f"Warning: {done.outcome.left} earlier versions have another key, and were left as they are.", err=True
         )
+    if done.source.kind == "keyring" and done.source != done.before:
+        words = f"{done.source.service} {done.source.entry}"
+        click.echo(
+            f"The key is in the system keyring, as {done.source.entry} of {done.source.service}, and nowhere else."
+        )
+        click.echo(f"A copy for the day that it is lost: (umask 077; keyring get {words} > FILE)")
+    if done.before is not None and done.before.kind == "keyring" and done.source != done.before:
+        words = f"{done.before.service} {done.before.entry}"
+        click.echo(f"The key before stays in the keyring: backups may need it. To remove it: keyring del {words}")
     for stray in done.strays:
-        click.echo(f"Warning: {stray} is not encrypted. When you no longer need it: rm {quote(str(stray))}", err=True)
+        click.echo(
+            f"Warning: {stray} holds secrets in the open. When you no longer need it: rm {quote(str(stray))}", err=True
+        )
+    for path in done.settings:
+        click.echo(f"Warning: in {path} the value of a secret stands as an ordinary setting, in the open.", err=True)

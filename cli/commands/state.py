@@ -65,5 +65,11 @@ def _of(state: str, holds: str, generations: tuple[int, ...], whole: tuple[int, 
     earlier = f"earlier versions: {', '.join(map(str, whole)) or 'none'}"
     if len(whole) < len(generations):
         earlier += f"; {len(generations) - len(whole)} more not whole"
-    words = {"absent": "not there yet", "lost": "LOST", "damaged": "DAMAGED", "refused": "CANNOT BE READ"}
+    words = {
+        "absent": "not there yet",
+        "lost": "LOST",
+        "damaged": "DAMAGED",
+        "newer": "OF A LATER CLM",
+        "refused": "CANNOT BE READ",
+    }
     return "; ".join(part for part in (words.get(state, state), holds if state not in words else "", earlier) if part)

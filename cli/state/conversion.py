@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pyinfra_hermes.deploys.model.secret import Secret
 
 from . import generations, journal
-from .directory import OpenDirectory, reason
+from .directory import OpenDirectory, reason, way_out_of
 from .documents import Defect, decode, encode
 from .encryption import Altered, EncryptedFile, Key, KeySource, NotTheKey, derive, encrypted
 from .errors import StateError, StateRefused, StateWriteFailed
@@ -137,8 +137,11 @@ class _Conversion:
 
     def _earlier(self, folder: OpenDirectory) -> Outcome:
         converted = left = 0
-        for number in generations.numbers(folder, _NAME)[: generations.KEPT]:
-            name = generations.file_name(_NAME, number)
+        names = [
+            *(generations.file_name(_NAME, n) for n in generations.numbers(folder, _NAME)[: generations.KEPT]),
+            *(generations.schema_name(_NAME, n) for n in generations.schemas(folder, _NAME)),
+        ]
+        for name in names:
             content, status = folder.read(name), folder.status(name)
             plain = None if content is None else self._content_of(content)
             if plain is None or status is None:
@@ -160,9 +163,12 @@ class _Conversion:
             with suppress(NotTheKey, Altered):
                 if key is not None:
                     return key.decrypt(file)
-        # Of a command like this one that was stopped: it had the same passphrase and another salt.
+        # Of a command like this one that was stopped: it had the same passphrase and another salt, or another key.
         with suppress(NotTheKey, Altered, StateError):
             return derive(self._new.material(), file.encryption.key_source, file.encryption).decrypt(file)
+        with suppress(NotTheKey, Altered, StateError):
+            if file.encryption.key_source.is_random:
+                return KEYS.key_of(file, self._directory.path / _NAME).decrypt(file)
         return None
 
     def _put(self, content: bytes, folder: OpenDirectory, name: str, moment: int | None) -> None:
@@ -198,7 +204,8 @@ def _sole(state: State) -> Iterator[OpenDirectory]:
                     directory.unlink(name)
             if isinstance(error, OSError):
                 raise StateWriteFailed(
-                    f"Cannot write in {directory.path}: {reason(error)}. {_NAME} is as it was"
+                    f"Cannot write in {directory.path}: {reason(error)}. {_NAME} is as it was",
+                    way_out_of(error, directory.path),
                 ) from None
             raise
 

@@ -134,7 +134,7 @@ def _orphans(documents: Documents) -> Iterator[Dangling]:
 
 def _required(provider: Provider) -> set[str]:
     declaration = CATALOGUE.get(provider.type)
-    return {field.name.upper() for field in declaration.secrets if field.required} if declaration else set()
+    return {field.key for field in declaration.secrets if field.required} if declaration else set()
 
 
 def _reference(instance: Instance) -> str:

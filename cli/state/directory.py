@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shlex
@@ -44,6 +45,15 @@ def home(environ: Mapping[str, str] = os.environ) -> Path:
 def reason(error: OSError) -> str:
     """Return what the operating system said, without the path that is named elsewhere."""
     return error.strerror or type(error).__name__
+
+
+def way_out_of(error: OSError, path: Path) -> str | None:
+    """Name the command that shows what is in the way of writing, where it is the disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"Make room, then run the command again: df -h {_quoted(path)}"
+    if error.errno == errno.EROFS:
+        return f"See how the disk is mounted: findmnt -T {_quoted(path)}"
+    return None
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ class OpenDirectory:
         except OSError as error:
             self._refuse_what_is_no_file(name)
             kind = StateReadFailed if flags & os.O_ACCMODE == os.O_RDONLY else StateWriteFailed
-            raise kind(f"Cannot open {path}: {reason(error)}") from None
+            raise kind(f"Cannot open {path}: {reason(error)}", way_out_of(error, self.path)) from None
         try:
             _check_file(path, os.fstat(descriptor))
         except BaseException:
@@ -288,7 +298,7 @@ def _make(path: Path) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise StateWriteFailed(f"Cannot create {path}: {reason(error)}") from None
+        raise StateWriteFailed(f"Cannot create {path}: {reason(error)}", way_out_of(error, path.parent)) from None
 
 
 def folder_faults(path: Path, status: os.stat_result) -> Iterator[StateRefused]:
@@ -325,11 +335,12 @@ def _owner_faults(path: Path, status: os.stat_result) -> Iterator[StateRefused]:
     mine = os.geteuid()
     if status.st_uid == mine:
         return
-    remedy = (
-        f"Run the command as {_account(status.st_uid)}, without sudo"
-        if mine == 0
-        else f"sudo chown -R {_account(mine)} {_quoted(path)}"
-    )
+    if mine != 0:
+        remedy = f"sudo chown -R {_account(mine)} {_quoted(path)}"
+    elif path.parent.stat().st_uid == mine and not stat.S_ISDIR(status.st_mode):
+        remedy = f"chown {_account(mine)} {_quoted(path)}"
+    else:
+        remedy = f"Run the command as {_account(status.st_uid)}, without sudo"
     yield StateRefused(f"{path} belongs to {_account(status.st_uid)}, not to {_account(mine)}", remedy)
 
 

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from .migrations import migrated, oldest, versions
 from .records import Document
 
 D = TypeVar("D", bound=Document)
-
-SCHEMA_VERSION = 1
 
 #: How many problems of one file are told at once.
 _TOLD = 3
@@ -47,7 +46,10 @@ def decode(kind: type[D], content: bytes) -> D | Defect:
         plain = _parsed(kind, content)
         if isinstance(plain, Defect):
             return plain
-        return _wrong_version(plain) or _validated(kind, plain)
+        if (defect := _wrong_version(kind, plain)) is not None:
+            return defect
+        present = migrated(kind, plain)
+        return _validated(kind, plain if present is None else present)
     except RecursionError:
         return Defect("is nested too deeply")
 
@@ -138,17 +140,16 @@ def _position(content: bytes, offset: int) -> str:
     return f"line {line}, column {offset - start + 1}"
 
 
-def _wrong_version(plain: dict[str, Any]) -> Defect | None:
+def _wrong_version(kind: type[Document], plain: dict[str, Any]) -> Defect | None:
     version = plain.get("schema_version")
     if type(version) is not int:
         what = "has no schema_version" if version is None else "has a schema_version that is not a number"
         return Defect(f"{what}, so this program did not write it")
-    if version == SCHEMA_VERSION:
+    first, last = oldest(kind), versions(kind)[-1]
+    if first <= version <= last:
         return None
-    return Defect(
-        f"has schema_version {version}, and this program knows {SCHEMA_VERSION}",
-        is_newer=version > SCHEMA_VERSION,
-    )
+    known = str(last) if first == last else f"{first} to {last}"
+    return Defect(f"has schema_version {version}, and this program knows {known}", is_newer=version > last)
 
 
 def _validated(kind: type[D], plain: dict[str, Any]) -> D | Defect:

@@ -1,9 +1,12 @@
 """
 ``secrets.json`` as ciphertext: what its file holds then, and the way there and back. Opt-in.
 
-AES-256-GCM under a key that is derived from a passphrase (scrypt) or from a key file (HKDF). The file is JSON::
+AES-256-GCM under a key that is derived from a passphrase (scrypt) or from random bytes (HKDF), which are in a key
+file or in the system's keyring. The file is JSON::
 
-    {"schema_version": 1, "encryption": {"cipher", "kdf", "parameters", "salt", ...}, "ciphertext", "sha256"}
+    {"schema_version": 2, "encryption": {"cipher", "kdf", "parameters", "salt", ...}, "ciphertext", "sha256"}
+
+The version is that of this envelope; what is inside has its own. Version 1 knew no keyring, and is read as it is.
 
 Three questions are kept apart, so that each has its own answer:
 
@@ -21,11 +24,19 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import shlex
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from typing_extensions import override
 
 from pyinfra_hermes.deploys.model.secret import Secret
@@ -34,9 +45,9 @@ from .documents import Defect, decode, encode
 from .records import Document, SecretsFile
 from .sealing import Record
 
-Kind = Literal["passphrase", "command", "key-file"]
+Kind = Literal["passphrase", "command", "key-file", "keyring"]
 
-#: How large a key in a key file is, in bytes.
+#: How large a random key is, in bytes.
 KEY_SIZE = 32
 
 _NONCE_SIZE = 12
@@ -45,6 +56,8 @@ _CHECK_SIZE = 32
 _TAG_SIZE = 16
 #: What a file may ask of this machine before anything of it is known to be ours.
 _MOST_MEMORY = 256 << 20
+
+_BEGINNING = re.compile(rb'\{\s*("schema_version":\s*[0-9]+,\s*)?"encryption"')
 
 _KEY_INFO = b"pyinfra-hermes secrets.json"
 _CHECK_TEXT = b"pyinfra-hermes key check"
@@ -88,24 +101,44 @@ def _as_tuple(value: object) -> object:
 
 
 class KeySource(Record):
-    """Where the key comes from: a passphrase, a command that prints one, or a key file."""
+    """Where the key comes from: a passphrase, a command that prints one, a key file, or the system's keyring."""
 
     kind: Kind
     #: The key file, absolute.
     path: str | None = None
     #: The command, as a list of words; no shell is involved.
     argv: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple)] = ()
+    #: What the keyring has the key under: the program's name there, and the name of this key.
+    service: Annotated[str, Field(min_length=1)] | None = None
+    entry: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def is_random(self) -> bool:
+        """Whether random bytes are kept there, which need no stretching; else it is a passphrase."""
+        return self.kind in ("key-file", "keyring")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.path is not None) != (self.kind == "key-file") or bool(self.argv) != (self.kind == "command"):
-            raise ValueError("should have a path for a key file, an argv for a command, and neither for a passphrase")
+        given = (self.path is not None, bool(self.argv), self.service is not None, self.entry is not None)
+        in_keyring = self.kind == "keyring"
+        if given != (self.kind == "key-file", self.kind == "command", in_keyring, in_keyring):
+            raise ValueError(
+                "should have a path for a key file, an argv for a command, a service and an entry for a keyring, and "
+                "none of them for a passphrase"
+            )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_version_1_had_not(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = write(self)
+        return {name: value for name, value in plain.items() if name not in ("service", "entry") or value is not None}
 
     @override
     def __str__(self) -> str:
         if self.kind == "key-file":
             return f"the key file {self.path}"
+        if self.kind == "keyring":
+            return f"the key {self.entry} of {self.service} in the system keyring"
         return f"the command `{shlex.join(self.argv)}`" if self.argv else "a passphrase"
 
 
@@ -122,9 +155,9 @@ class Header(Record):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        stretched = self.key_source.kind != "key-file"
+        stretched = not self.key_source.is_random
         if (self.kdf == "scrypt") != stretched or (self.parameters is not None) != stretched:
-            raise ValueError("should be scrypt with parameters for a passphrase, hkdf-sha256 without for a key file")
+            raise ValueError("should be scrypt with parameters for a passphrase, hkdf-sha256 without for a random key")
         return self
 
 
@@ -133,9 +166,16 @@ class EncryptedFile(Document):
 
     FILENAME: ClassVar[str] = SecretsFile.FILENAME
 
+    schema_version: Literal[1, 2] = 2
     encryption: Header
     ciphertext: Annotated[str, _base64_of(_TAG_SIZE, 1 << 30)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @model_validator(mode="after")
+    def _known_then(self) -> Self:
+        if self.schema_version == 1 and self.encryption.key_source.kind == "keyring":
+            raise ValueError("version 1 knows no keyring")
+        return self
 
     @property
     def header(self) -> bytes:
@@ -176,17 +216,25 @@ class Key:
         """A value that tells this key from others and nothing else about it."""
         return hmac.digest(self._bytes[KEY_SIZE:], _CHECK_TEXT, "sha256")
 
-    def encrypt(self, content: bytes) -> EncryptedFile:
-        """Encrypt the content of a file, under a nonce that was never used before."""
-        nonce = os.urandom(_NONCE_SIZE)
-        header = Header(
+    def header(self) -> Header:
+        """Return the header of something to be encrypted, with a nonce that was never used before."""
+        return Header(
             kdf="scrypt" if self.parameters else "hkdf-sha256",
             parameters=self.parameters,
             salt=self.salt,
-            nonce=_text(nonce),
+            nonce=_text(os.urandom(_NONCE_SIZE)),
             key_check=_text(self.check),
             key_source=self.source,
         )
+
+    def for_purpose(self, purpose: bytes) -> bytes:
+        """Return a key for something else than the content of ``secrets.json``, which tells nothing about that one."""
+        return hmac.digest(self._bytes[:KEY_SIZE], purpose, "sha256")
+
+    def encrypt(self, content: bytes) -> EncryptedFile:
+        """Encrypt the content of a file, under a nonce that was never used before."""
+        header = self.header()
+        nonce = base64.b64decode(header.nonce)
         file = EncryptedFile.model_construct(encryption=header, ciphertext="", sha256="")
         file.ciphertext = _text(gcm_encrypt(self._bytes[:KEY_SIZE], nonce, content, file.header))
         file.sha256 = file.digest()
@@ -205,7 +253,7 @@ class Key:
 
 def derive(material: Secret | bytes, source: KeySource, header: Header | None = None) -> Key:
     """
-    Derive a key from a passphrase, or from the bytes of a key file.
+    Derive a key from a passphrase, or from random bytes.
 
     With a header it is the key of that file, should the material be right; without, a new one: fresh salt,
     present parameters.
@@ -230,6 +278,11 @@ def encrypted(content: bytes) -> EncryptedFile | Defect | None:
     if file.sha256 != file.digest() or encode(file) != content:
         return Defect("is encrypted, and is not as it was written: it is damaged, or was edited")
     return file
+
+
+def begins_encrypted(content: bytes) -> bool:
+    """Tell whether a file, damaged or cut off as it may be, was an encrypted one: only those begin with this word."""
+    return bool(_BEGINNING.match(content))
 
 
 def defect_of(kind: type[Document], content: bytes) -> Defect | None:

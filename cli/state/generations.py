@@ -2,6 +2,9 @@
 Earlier versions of the state files: ``generations/<file>.~<number>~``, 0700, the highest number is the
 newest.
 
+A file of an older schema is kept once more when the first change writes it in the present one, as
+``<file>.~schema-<version>~``: that copy does not go with later changes.
+
 The number before a new version is one above the highest, so neither a clock nor a crash while renaming many
 files can mix up their order. An earlier version is the very file that was replaced, with its time of writing.
 """
@@ -35,6 +38,28 @@ def numbers(folder: OpenDirectory, name: str) -> list[int]:
 def file_name(name: str, number: int) -> str:
     """Name an earlier version."""
     return f"{name}.~{number}~"
+
+
+def schema_name(name: str, version: int) -> str:
+    """Name the copy of a file as it was before it was written in another schema."""
+    return f"{name}.~schema-{version}~"
+
+
+def schemas(folder: OpenDirectory, name: str) -> list[int]:
+    """Return the older schemas in which a file is kept, the latest first."""
+    pattern = re.compile(re.escape(name) + r"\.~schema-([1-9][0-9]{0,8})~")
+    found = (pattern.fullmatch(entry) for entry in folder.names())
+    return sorted((int(match[1]) for match in found if match), reverse=True)
+
+
+def keep_schema(directory: OpenDirectory, name: str, version: int) -> None:
+    """Keep the present version of a file, which has an older schema, for as long as nobody removes it."""
+    target = schema_name(name, version)
+    with directory.created_folder(FOLDER) as folder:
+        # It is an earlier version by now, whatever becomes of an older copy of that schema.
+        folder.unlink(target)
+        _link(directory, name, folder, target)
+        folder.sync()
 
 
 def keep(directory: OpenDirectory, name: str) -> None:

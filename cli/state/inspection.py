@@ -25,10 +25,11 @@ from . import generations, journal
 from .dangling import Documents, dangling
 from .directory import FileIdentity, OpenDirectory, StateDirectory, file_faults, folder_faults, reason
 from .documents import Defect, decode
-from .encryption import EncryptedFile, defect_of, encrypted
+from .encryption import EncryptedFile, begins_encrypted, defect_of, encrypted
 from .errors import StateCorrupt, StateError, StateReadFailed, StateRefused
 from .known_hosts import FILENAME as KNOWN_HOSTS
 from .locking import LOCK, holder
+from .migrations import outdated, versions
 from .mounts import network_mount
 from .records import KINDS, Document, Host, HostsFile, IntegrationsFile, ProvidersFile, SecretsFile
 from .unlocking import without_asking
@@ -37,7 +38,7 @@ from .versions import LOST, kept, way_out
 
 D = TypeVar("D", bound=Document)
 
-FileState = Literal["whole", "encrypted", "damaged", "lost", "refused", "absent"]
+FileState = Literal["whole", "encrypted", "damaged", "newer", "lost", "refused", "absent"]
 
 #: How often, and after how many seconds, an inspection begins again because a writer came in between.
 _ATTEMPTS, _PAUSE = 40, 0.05
@@ -48,7 +49,7 @@ _OURS = frozenset({*(kind.FILENAME for kind in KINDS), KNOWN_HOSTS, LOCK, journa
 _KEPT_ASIDE = re.compile(r"imported-from-clawrium-.*")
 #: What :mod:`.restoring` calls a damaged file that it replaced.
 DAMAGED = re.compile(r"(?P<file>[a-z_]+\.json)\.damaged-[0-9TZ]+(-[0-9]+)?")
-_GENERATION = re.compile(r"(?P<file>[a-z_]+(\.json)?)\.~[1-9][0-9]{0,17}~")
+_GENERATION = re.compile(r"(?P<file>[a-z_]+(\.json)?)\.~(?P<schema>schema-)?[1-9][0-9]{0,17}~")
 
 
 @dataclass(frozen=True)
@@ -314,6 +315,13 @@ class _Inspector:
                     self._foreign(path / name)
                 elif folder is not None and (there := folder.status(name)) is not None:
                     self._refused(file_faults(path / name, there), path / name)
+                    if match["schema"]:
+                        self._add(
+                            path / name,
+                            f"is {match['file']} as it was before a later clm changed it: an older clm reads it",
+                            f"When you do not go back to an older clm: rm {shlex.quote(str(path / name))}",
+                            is_problem=False,
+                        )
 
     def _file(self, kind: type[D]) -> D | None:
         document, state = self._document(kind)
@@ -348,12 +356,19 @@ class _Inspector:
             if isinstance(file, EncryptedFile):
                 return self._opened(kind, file, path), "encrypted"
             document = file if isinstance(file, Defect) else decode(kind, content)
+            if file is None and (older := outdated(kind, content)) is not None:
+                self._add(
+                    path,
+                    f"has schema_version {older}, and is read as {versions(kind)[-1]}: its next change writes that, "
+                    "and keeps the file as it is now in generations/",
+                    is_problem=False,
+                )
         except StateError as error:
             self._add(path, error.message.removeprefix(f"{path} "), error.remedy)
             return None, "refused"
         if isinstance(document, Defect):
             self._damaged(kind, document)
-            return None, "damaged"
+            return None, "newer" if document.is_newer else "damaged"
         return document, "whole"
 
     def _damaged(self, kind: type[D], defect: Defect) -> None:
@@ -431,21 +446,32 @@ class _Inspector:
                 continue
             if journal.is_staged(name):
                 if not self._is_busy and journal.JOURNAL not in self._directory.names():
+                    in_the_open = self._holds_secrets_in_the_open(name)
                     self._add(
                         path,
-                        "was left by a command that was stopped before it decided a change",
-                        "Nothing to mend: the next change removes it",
-                        is_problem=False,
+                        "was left by a command that was stopped before it decided a change"
+                        + (", and holds secrets in the open" if in_the_open else ""),
+                        "clm host list removes it, as every command does that reads or changes the state",
+                        is_problem=in_the_open,
                     )
             elif DAMAGED.fullmatch(name):
                 self._add(
                     path,
-                    "is a damaged file that a repair kept; it may hold what the file held, secrets too",
+                    "is a damaged file that a repair kept"
+                    + ("; it may hold secrets in the open" if name.startswith(SecretsFile.FILENAME) else ""),
                     f"When it is not needed any more: rm {shlex.quote(str(path))}",
                     is_problem=False,
                 )
             elif not _KEPT_ASIDE.fullmatch(name):
                 self._foreign(path)
+
+    def _holds_secrets_in_the_open(self, name: str) -> bool:
+        if not name.startswith(f".{SecretsFile.FILENAME}."):
+            return False
+        with suppress(StateError):
+            content = self._directory.read(name) or b""
+            return content != b"" and not begins_encrypted(content)
+        return True
 
     def _foreign(self, path: Path) -> None:
         may_hold_secrets = SecretsFile.FILENAME in path.name

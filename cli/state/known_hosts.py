@@ -197,8 +197,8 @@ class KnownHosts:
         """
         Trust keys of a server; tell whether one was new.
 
-        Raises :class:`HostKeyConflict` when another key of a type is trusted already, or a key is revoked: to
-        replace a key, a person has to :meth:`remove` the old one first.
+        Raises :class:`HostKeyConflict` when another key of a type is trusted already, or a key is revoked; see
+        :meth:`replace`.
         """
         with writer(self.directory, self._wait) as directory:
             before = text = _read_ours(directory)
@@ -208,6 +208,20 @@ class KnownHosts:
                 if key not in known.keys:
                     text = with_key(text, address, port, key)
             return _write(directory, before, text)
+
+    def replace(self, address: str, port: int, key: HostKey) -> bool:
+        """
+        Trust one key of a server, in the place of all that were trusted, in one write; tell whether that is new.
+
+        Raises :class:`HostKeyConflict` when the key is revoked.
+        """
+        with writer(self.directory, self._wait) as directory:
+            before = _read_ours(directory)
+            text = without(before, address, port)
+            known = look_up(text, address, port)
+            # What is left speaks of the server by a pattern or a marker, which is not ours to change.
+            _refuse_conflict(entry_name(address, port), known, key)
+            return _write(directory, before, text if key in known.keys else with_key(text, address, port, key))
 
     def remove(self, address: str, port: int = _SSH_PORT) -> bool:
         """Forget a server; tell whether it was there."""

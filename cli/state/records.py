@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, PrivateAttr, field_validator, model_validator
 from typing_extensions import override
 
 from pyinfra_hermes.deploys import references
@@ -22,7 +22,8 @@ Stage = Literal["providers", "identity", "channels", "validate"]
 OnboardingState = Literal["pending", "providers", "identity", "channels", "validate", "ready"]
 AgentStatus = Literal["installing", "installed", "failed", "removing"]
 Hardening = Literal["off", "standard", "strict"]
-Plain = str | int | bool
+#: What an option that is not secret holds.
+Plain = str | int | bool | list[str] | dict[str, str]
 
 #: The stages of onboarding in their order.
 STAGES: tuple[Stage, ...] = ("providers", "identity", "channels", "validate")
@@ -78,6 +79,7 @@ Option = Annotated[str, _shape(_OPTION, "an option's name")]
 Tag = Annotated[str, _shape(_TAG, "a tag")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, Field(min_length=1)]
+Variable = Annotated[str, _shape(_SECRET_KEY, "a variable's name")]
 SecretKey = Annotated[str, AfterValidator(_secret_key)]
 
 
@@ -90,11 +92,14 @@ def _check_keys(
 
 
 class Document(Record):
-    """One state file as a whole."""
+    """
+    One state file as a whole.
+
+    Each has a ``schema_version`` of its own. Whoever adds, removes or changes a field, here or in what a document
+    holds, raises it and adds the step to :mod:`.migrations`: an older clm then names the version, and changes nothing.
+    """
 
     FILENAME: ClassVar[str]
-
-    schema_version: Literal[1] = 1
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Self:
@@ -127,8 +132,15 @@ class Applied(Record):
     at: Timestamp = Field(default_factory=now)
 
 
-def _only_api() -> dict[str, dict[str, Plain | list[str]]]:
+def _only_api() -> dict[str, dict[str, Plain]]:
     return {"api": {}}
+
+
+class Memory(Record):
+    """A memory backend of an agent, without its credentials."""
+
+    type: Kind
+    options: dict[Option, Plain] = Field(default_factory=dict)
 
 
 class Agent(Record):
@@ -144,8 +156,15 @@ class Agent(Record):
     #: Takes the place of the provider's own model.
     model: Annotated[str, AfterValidator(names.model_id)] | None = None
     #: The settings of each enabled channel; its credentials are in secrets.json.
-    channels: dict[Kind, dict[Option, Plain | list[str]]] = Field(default_factory=_only_api)
+    channels: dict[Kind, dict[Option, Plain]] = Field(default_factory=_only_api)
     integrations: Annotated[tuple[ProviderName, ...], BeforeValidator(_as_tuple), AfterValidator(_no_duplicates)] = ()
+    #: Where it keeps memories beside its own files; its credentials are in secrets.json.
+    memory: Memory | None = None
+    #: Variables of the user's own, by name; those in ``secret_environment`` have their values in secrets.json.
+    environment: dict[Variable, str] = Field(default_factory=dict)
+    secret_environment: Annotated[tuple[Variable, ...], BeforeValidator(_as_tuple), AfterValidator(_no_duplicates)] = ()
+    #: Leaves of config.yaml of the user's own, by their path.
+    config: dict[Text, JsonValue] = Field(default_factory=dict)
     hardening: Hardening = "standard"
     status: AgentStatus
     #: Why the status is ``failed``.
@@ -197,6 +216,7 @@ class HostsFile(Document):
 
     FILENAME = "hosts.json"
 
+    schema_version: Literal[2] = 2
     hosts: dict[HostName, Host] = Field(default_factory=dict)
 
     @field_validator("hosts")
@@ -222,6 +242,7 @@ class ProvidersFile(Document):
 
     FILENAME = "providers.json"
 
+    schema_version: Literal[2] = 2
     providers: dict[ProviderName, Provider] = Field(default_factory=dict)
 
     @field_validator("providers")
@@ -247,6 +268,7 @@ class IntegrationsFile(Document):
 
     FILENAME = "integrations.json"
 
+    schema_version: Literal[2] = 2
     integrations: dict[ProviderName, Integration] = Field(default_factory=dict)
 
     @field_validator("integrations")
@@ -387,6 +409,7 @@ class SecretsFile(Document):
 
     FILENAME = "secrets.json"
 
+    schema_version: Literal[1] = 1
     scopes: dict[Scope, dict[SecretKey, SecretEntry]] = Field(default_factory=dict)
 
     @classmethod

@@ -8,7 +8,6 @@ lock only while all files still are as they were then.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from . import journal
 from .dangling import Dangling, Documents, dangling
 from .directory import OpenDirectory, StateDirectory
 from .documents import Defect, decode
-from .encryption import EncryptedFile, encrypted
+from .encryption import EncryptedFile, begins_encrypted, encrypted
 from .errors import NotFound, StateCorrupt, StateError, StateRefused
 from .inspection import contents_of
 from .locking import DEFAULT_WAIT
@@ -32,8 +31,6 @@ from .versions import LOST, Version, kept, whole
 from .writing import commit, writer
 
 D = TypeVar("D", bound=Document)
-
-_ENCRYPTED = re.compile(rb'^\{\s*("schema_version":\s*[0-9]+,\s*)?"encryption"')
 
 #: How many names one difference shows.
 _SHOWN = 8
@@ -104,8 +101,7 @@ class Offers:
             return None
         version, offer = chosen[name].version.number, self.files[name]
         since = [each.is_encrypted for each in offer.earlier if each.version.number > version]
-        # A damaged file is searched for the word that only an encrypted one has, in this place.
-        since.append(bool(_ENCRYPTED.search(self.contents[name] or b"")))
+        since.append(begins_encrypted(self.contents[name] or b""))
         if not chosen[name].is_encrypted and any(since):
             return f"{name}: it was encrypted since, and this version holds every secret in the open"
         if chosen[name].is_encrypted and offer.defect is None and not since[-1]:

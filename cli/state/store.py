@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,10 @@ from . import journal
 from .directory import FileIdentity, OpenDirectory, StateDirectory, read_all
 from .documents import Defect, decode, encode
 from .encryption import encrypted
-from .errors import StateCorrupt, StateInvalid
+from .errors import StateCorrupt, StateError, StateInvalid
 from .locking import DEFAULT_WAIT
 from .lookup import Lookup
+from .migrations import outdated
 from .records import (
     KINDS,
     Document,
@@ -69,8 +70,11 @@ class State:
     """
     What the control machine knows of the fleet.
 
-    Reading takes no lock and writes nothing, unless a command was stopped in the middle of a change, which is
-    finished first then.
+    A file of an older schema is read as one of the present schema, and written as one by its first change; see
+    :mod:`.migrations`.
+
+    Reading takes no lock and writes nothing, unless a command was stopped in the middle of a change: that is finished
+    first then, and what it left behind is removed.
     """
 
     def __init__(self, directory: StateDirectory, *, lock_wait: float = DEFAULT_WAIT) -> None:
@@ -127,7 +131,8 @@ class State:
         :class:`StateWriteFailed`.
         """
         with self._once_per_thread(), writer(self.directory, self.lock_wait) as directory:
-            files = _believed(directory, _decoded(directory, _contents(directory)))
+            contents = _contents(directory)
+            files = _believed(directory, _decoded(directory, contents))
             before = files.encoded(directory.path)
             tx = Transaction(directory.path, files)
             yield tx
@@ -136,8 +141,9 @@ class State:
             changed = {name: content for name, content in after.items() if content != before[name]}
             if SecretsFile.FILENAME in changed:
                 changed[SecretsFile.FILENAME] = tx.vault.protected(changed[SecretsFile.FILENAME])
+            older = {kind.FILENAME: outdated(kind, contents[kind.FILENAME]) for kind in KINDS}
             if changed:
-                commit(directory, changed)
+                commit(directory, changed, outdated={n: v for n, v in older.items() if n in changed and v is not None})
 
     def _read(self) -> _Files:
         for _ in range(_ATTEMPTS):
@@ -146,11 +152,20 @@ class State:
                     return _Files()
                 outcome = _decoded_at_one_moment(directory)
                 if outcome is not None:
+                    self._clear_up(directory)
                     return _believed(directory, outcome)
         # Writers are busy, or one was stopped in the middle of a change: the lock waits for the first and finishes
         # the second.
         with writer(self.directory, self.lock_wait) as directory:
             return _believed(directory, _decoded(directory, _contents(directory)))
+
+    def _clear_up(self, directory: OpenDirectory) -> None:
+        """Remove what a stopped writer left, which may be secrets in the open, when nobody is writing now."""
+        if not any(map(journal.is_staged, directory.names())):
+            return
+        # Who only reads is not kept from it by a lock that is held or a disk that takes nothing.
+        with suppress(StateError), writer(self.directory, 0):
+            pass
 
     @contextmanager
     def _once_per_thread(self) -> Iterator[None]:

@@ -67,8 +67,12 @@ class Keys:
 
     def material(self, source: KeySource, path: Path) -> Secret | bytes:
         """Return what a key is derived from; for a passphrase the person is asked when nothing else gives it."""
+        if source.is_random and (elsewhere := self._environ.get(KEY_FILE)):
+            return read_key_file(Path(elsewhere))
         if source.kind == "key-file":
-            return read_key_file(Path(self._environ.get(KEY_FILE) or source.path or ""))
+            return read_key_file(Path(source.path or ""))
+        if source.kind == "keyring":
+            return _from_keyring(source, path)
         if named := self._environ.get(PASSPHRASE_FILE):
             return read_passphrase_file(Path(named))
         if source.kind == "command":
@@ -137,6 +141,14 @@ def passphrase_of(argv: Sequence[str]) -> Secret:
     return value
 
 
+def _from_keyring(source: KeySource, path: Path) -> bytes:
+    if not _may_ask.get():
+        raise KeyUnavailable(f"The key of {path} is in the system keyring, which may ask for its own password")
+    from .system_keyring import read_key
+
+    return read_key(source)
+
+
 def _ask(path: Path) -> Secret:
     # Looked up late: this room is used without a terminal as well, and asking is Click's.
     from ..asking import hidden, interactive
@@ -152,15 +164,16 @@ def _ask(path: Path) -> Secret:
 
 
 def _wrong(path: Path, source: KeySource, environ: Mapping[str, str]) -> WrongKey:
-    if source.kind == "key-file":
-        what = f"The key in {environ.get(KEY_FILE) or source.path}"
+    if source.is_random:
+        in_file = environ.get(KEY_FILE) or source.path
+        what = f"The key in {in_file}" if in_file else f"The system keyring's key {source.entry} of {source.service}"
         remedy = f"Say where the right one is: {KEY_FILE}=FILE"
     elif named := environ.get(PASSPHRASE_FILE):
         what, remedy = f"The passphrase in {named}", f"Put the right one there, or unset {PASSPHRASE_FILE}"
     elif source.kind == "command":
         what, remedy = f"What {source} prints", f"Give the passphrase another way: {PASSPHRASE_FILE}=FILE"
     else:
-        what, remedy = "This passphrase", "Try again"
+        what, remedy = "This passphrase", f"Run the command again, or give it from a file: {PASSPHRASE_FILE}=FILE"
     return WrongKey(f"{what} is not the one that {path} was encrypted with; the file itself is undamaged", remedy)
 
 

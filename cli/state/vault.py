@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .documents import Defect, decode, encode
-from .encryption import Altered, EncryptedFile, Key
+from .encryption import Altered, EncryptedFile, Key, KeySource
 from .errors import StateCorrupt, StateError
 from .records import SecretsFile
 from .unlocking import KEYS
@@ -47,6 +47,11 @@ class Vault:
     def is_encrypted(self) -> bool:
         """Tell whether the file is encrypted."""
         return self._file is not None
+
+    @property
+    def key_source(self) -> KeySource | None:
+        """Where the key of an encrypted file comes from."""
+        return self._file.encryption.key_source if self._file is not None else None
 
     def seal(self) -> None:
         """Refuse every later change of the secrets, of those that will be opened as well."""

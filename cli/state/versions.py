@@ -50,7 +50,13 @@ def kept(directory: OpenDirectory, kind: type[Document]) -> list[int]:
 def way_out(directory: OpenDirectory, kind: type[Document], defect: Defect) -> tuple[str, str]:
     """Say what there is in the place of a damaged file, and the command that mends it."""
     if defect.is_newer:
-        return "A later version of pyinfra-hermes wrote it", "pip install --upgrade pyinfra-hermes"
+        from importlib.metadata import version
+
+        ours = version("pyinfra-hermes")
+        return (
+            f"A later version of pyinfra-hermes wrote it, and this is {ours}",
+            f"pip install --upgrade 'pyinfra-hermes>{ours}'",
+        )
     good = next(whole(directory, kind), None)
     if good is not None:
         return f"The last good version is {good.path}, of {good.written}", f"clm state restore {kind.FILENAME}"

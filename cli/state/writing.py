@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from . import generations, journal
-from .directory import OpenDirectory, StateDirectory, reason
+from .directory import OpenDirectory, StateDirectory, reason, way_out_of
 from .errors import StateWriteFailed
 from .locking import DEFAULT_WAIT, locked
 
@@ -32,7 +32,10 @@ def recover(directory: OpenDirectory) -> None:
 
 
 def commit(
-    directory: OpenDirectory, contents: Mapping[str, bytes], damaged: Mapping[str, tuple[str, bytes]] | None = None
+    directory: OpenDirectory,
+    contents: Mapping[str, bytes],
+    damaged: Mapping[str, tuple[str, bytes]] | None = None,
+    outdated: Mapping[str, int] | None = None,
 ) -> None:
     """
     Write files, all of them or none; only the holder of the lock may.
@@ -42,15 +45,18 @@ def commit(
     not. Raises :class:`StateWriteFailed`, which says what holds then.
 
     The present version of a file becomes its newest earlier one; of a ``damaged`` file the content is kept
-    under the name given with it instead.
+    under the name given with it instead. An ``outdated`` one is of the older schema given with it, and is kept under
+    a name that says so as well.
     """
-    change = _Change(directory, contents, damaged or {})
+    change = _Change(directory, contents, damaged or {}, outdated or {})
     try:
         change.prepare()
         change.carry_out()
     except OSError as error:
         paths = " and ".join(str(directory.path / name) for name in contents)
-        raise StateWriteFailed(f"Cannot write {paths}: {reason(error)}. {change.give_up()}") from None
+        raise StateWriteFailed(
+            f"Cannot write {paths}: {reason(error)}. {change.give_up()}", way_out_of(error, directory.path)
+        ) from None
     except BaseException:
         change.give_up()
         raise
@@ -62,11 +68,16 @@ class _Change:
     """A change on its way to the disk."""
 
     def __init__(
-        self, directory: OpenDirectory, contents: Mapping[str, bytes], damaged: Mapping[str, tuple[str, bytes]]
+        self,
+        directory: OpenDirectory,
+        contents: Mapping[str, bytes],
+        damaged: Mapping[str, tuple[str, bytes]],
+        outdated: Mapping[str, int],
     ) -> None:
         self._directory = directory
         self._contents = contents
         self._damaged = damaged
+        self._outdated = outdated
         self._steps = [
             journal.Step(name, journal.staged_name(name), journal.digest(content)) for name, content in contents.items()
         ]
@@ -81,6 +92,8 @@ class _Change:
                 self._set_aside(*self._damaged[step.target])
             else:
                 generations.keep(self._directory, step.target)
+            if step.target in self._outdated:
+                generations.keep_schema(self._directory, step.target, self._outdated[step.target])
         if self._damaged:
             self._directory.sync()
         if self._needs_journal:

@@ -48,9 +48,13 @@ def person(tmp_path: Path) -> Person:
         tx.providers["cloud"] = Provider(
             name="cloud", type="custom", options={"url": "http://192.0.2.9/v1", "model": "m"}
         )
-        tx.integrations["jira"] = Integration(name="jira", type="atlassian")
+        tx.integrations["jira"] = Integration(
+            name="jira",
+            type="atlassian",
+            options={"url": "https://a.example", "username": "me@a.example", "products": "jira"},
+        )
         tx.secrets.set(provider_scope("cloud"), "API_KEY", Secret("sk-sentinel-cloud"))
-        tx.secrets.set(integration_scope("jira"), "JIRA_TOKEN", Secret("sk-sentinel-jira"))
+        tx.secrets.set(integration_scope("jira"), "ATLASSIAN_API_TOKEN", Secret("sk-sentinel-jira"))
         tx.secrets.set(agent_scope("wolf-i", "maurice"), "DISCORD_BOT_TOKEN", Secret("sk-sentinel-discord"))
     return person
 
@@ -64,7 +68,7 @@ def value(person: Person, scope: str, key: str) -> str | None:
 
 
 def test_a_list_shows_no_value(person: Person) -> None:
-    said = person.clm("secret", "list").has("provider:cloud", "JIRA_TOKEN", "The API.", "DISCORD_BOT_TOKEN")
+    said = person.clm("secret", "list").has("provider:cloud", "ATLASSIAN_API_TOKEN", "The API.", "DISCORD_BOT_TOKEN")
     said.lacks("sentinel", API_KEY)
     rows = person.json("secret", "list", "maurice")
     assert [(row["scope"], row["key"]) for row in rows] == [
@@ -109,7 +113,7 @@ def test_a_terminal_gets_it_only_when_asked_to(person: Person) -> None:
         (("set", "provider:cloud", "API_KEY", "--stdin"), "Give it with --yes"),
         (("import", "maurice", "maurice"), "cannot be copied to itself"),
         (("import", "maurice", "agnes"), "Give it with --yes"),
-        (("encrypt",), "Give it with --passphrase-stdin, --key-file or --command"),
+        (("encrypt",), "Give it with --passphrase-stdin, --key-file, --command or --keyring"),
         (("encrypt", "--generate"), "needs to know where"),
         (("encrypt", "--key-file", "/nonexistent/key"), "Make one with --generate"),
         (("encrypt", "--key-file", "/x", "--command", "y"), "Give one of --passphrase-stdin"),
@@ -209,7 +213,7 @@ def test_a_reference_is_kept_and_shown_and_used(person: Person) -> None:
     ("scope", "key", "user"),
     [
         ("provider:cloud", "API_KEY", "wolf-i:hermes:maurice"),
-        ("integration:jira", "JIRA_TOKEN", "wolf-i:hermes:maurice"),
+        ("integration:jira", "ATLASSIAN_API_TOKEN", "wolf-i:hermes:maurice"),
         ("agnes", KEY, "wolf-i:hermes:agnes"),
     ],
 )
@@ -392,7 +396,8 @@ def test_copies_that_others_made_are_named(person: Person, tmp_path: Path) -> No
     copy = person.state / "secrets.json.bad"
     copy.write_bytes(person.state.joinpath("secrets.json").read_bytes())
     said = person.clm("secret", "encrypt", "--key-file", str(tmp_path / "k"), "--generate")
-    said.has(f"Warning: {copy} is not encrypted. When you no longer need it: rm {copy}")
+    said.has(f"Warning: {copy} holds secrets in the open. When you no longer need it: rm {copy}")
+    said.lacks("The plain text is gone")
 
 
 def test_cryptography_is_imported_for_an_encrypted_file_only(person: Person, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def clm(path: Path) -> Run:
             capture_output=True,
             text=True,
             env={**os.environ, "XDG_CONFIG_HOME": str(path.parent)},
-            timeout=60,
+            timeout=240,
         )
         assert "sentinel" not in result.stdout + result.stderr
         assert "Traceback" not in result.stderr

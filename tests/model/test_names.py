@@ -55,7 +55,7 @@ def test_anything_else_is_no_agents_name(value: str) -> None:
         names.agent_name(value)
 
 
-@pytest.mark.parametrize("value", ["root", "nobody", "www-data", "sshd", "systemd-network", "xclm", "sudo"])
+@pytest.mark.parametrize("value", ["root", "nobody", "www-data", "sshd", "systemd-network", "clm", "xclm", "sudo"])
 def test_system_accounts_are_reserved(value: str) -> None:
     with pytest.raises(InvalidName, match="reserved"):
         names.agent_name(value)

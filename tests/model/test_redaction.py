@@ -20,7 +20,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pyinfra_hermes.deploys.model import dotenv, redaction
-from pyinfra_hermes.deploys.model.redaction import LEAST, REDACTED, Redactor, Revealed, Stream, forms
+from pyinfra_hermes.deploys.model.redaction import LEAST, REDACTED, Redactor, Revealed, Stream, forms, is_placeholder
 
 # An asterisk would let the mask itself, with what follows it, spell a secret again. The context shares no
 # character with the secrets: it cannot complete them.
@@ -28,7 +28,9 @@ CONTEXT_ALPHABET = "|~^<>:\t"
 ALPHABET = st.one_of(
     st.sampled_from("\"'\\%$`{}=&+/#! \n\r-_.aZ09é€\U0001f511\u2028\x7f\x00"), st.characters(exclude_categories=["Cs"])
 ).filter(lambda c: c not in CONTEXT_ALPHABET + "*")
-SECRETS = st.text(ALPHABET, min_size=LEAST, max_size=40).filter(lambda value: len(value.strip()) >= LEAST)
+SECRETS = st.text(ALPHABET, min_size=LEAST, max_size=40).filter(
+    lambda value: len(value.strip()) >= LEAST and not is_placeholder(value)
+)
 CONTEXT = st.text(CONTEXT_ALPHABET, max_size=12)
 
 
@@ -247,8 +249,8 @@ def test_colours_within_a_word_do_not_hide_it() -> None:
 
 
 def test_secrets_that_overlap_go_together_and_longer_ones_as_one() -> None:
-    assert knowing("abcdefgh", "efghijkl").redact("<abcdefghijkl>") == "<********>"
-    assert knowing("hunter", "hunter2-long").redact("<hunter2-long hunter>") == "<******** ********>"
+    assert knowing("abcdefg1", "efg1ijkl").redact("<abcdefg1ijkl>") == "<********>"
+    assert knowing("hunter2", "hunter2-long").redact("<hunter2-long hunter2>") == "<******** ********>"
     assert knowing("hunter2").redact("hunter2hunter2") == REDACTED * 2
 
 
@@ -431,3 +433,28 @@ def test_it_imports_nothing_of_weight() -> None:
     program = "import sys, pyinfra_hermes.deploys.redacting; print(*{name.partition('.')[0] for name in sys.modules})"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pydantic", "pydantic_core", "pyinfra", "json", "logging", "rich", "click"} & set(found)
+
+
+@pytest.mark.parametrize(
+    "value", ["ollama", "changeme", "password", "not-needed", "lm-studio", " dummy_key\n", "DUMMY"]
+)
+def test_a_word_is_not_hunted(value: str) -> None:
+    assert is_placeholder(value)
+    text = f"provider {value.strip()} at http://{value.strip()}:11434"
+    assert knowing(value).redact(text) == text
+    assert knowing(f"a first line\n{value}\n").redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["ollama1", "Ollama", "o.llama", "abcdefghijkl", "sk-no-key-required", "mdiwoskeugnxhwqp", "hunter2", "changeme!"],
+)
+def test_what_may_be_a_key_is_hunted(value: str) -> None:
+    assert not is_placeholder(value)
+    assert knowing(value).redact(f"provider {value} at") == f"provider {REDACTED} at"
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.text(st.sampled_from("abcxyzABCXYZ019-_"), min_size=LEAST, max_size=LEAST + 20))
+def test_every_value_is_hunted_or_a_placeholder(value: str) -> None:
+    assert (REDACTED in knowing(value).redact(f"|{value}|")) != (is_placeholder(value) or len(value.strip()) < LEAST)

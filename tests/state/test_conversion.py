@@ -17,6 +17,7 @@ from pyinfra_hermes.cli.state.conversion import NewKey
 from pyinfra_hermes.cli.state.documents import decode
 from pyinfra_hermes.cli.state.encryption import EncryptedFile, KeySource, ScryptParameters, encrypted
 from pyinfra_hermes.cli.state.errors import StateError, StateRefused, StateWriteFailed, WrongKey
+from pyinfra_hermes.cli.state.inspection import inspect
 from pyinfra_hermes.cli.state.records import SecretsFile
 from pyinfra_hermes.cli.state.store import State
 from pyinfra_hermes.deploys.model.secret import Secret
@@ -219,6 +220,7 @@ def test_encrypting_that_is_stopped_at_any_call(tmp_path: Path) -> None:
 
 
 def test_decrypting_that_is_stopped_at_any_call(tmp_path: Path) -> None:
+    left_behind = 0
     key = with_key_file(tmp_path / "key")
     outcomes = []
     for wanted in range(1, 1000):
@@ -227,15 +229,46 @@ def test_decrypting_that_is_stopped_at_any_call(tmp_path: Path) -> None:
             break
         outcomes.append(not is_encrypted(path))
         forget()
-        assert value(state) == f"{SENTINEL}-2"
-        with state.transaction() as tx:
-            tx.hosts.clear()  # any change clears what was left
+        in_the_open = set(holding(path, SENTINEL)) - {"secrets.json"}
+        left_behind += bool(in_the_open)
+        problems = [problem for problem in inspect(state.directory).problems if problem.where.endswith(".new")]
+        found = {problem.where: problem.what for problem in problems}
+        assert found.keys() == {str(path / name) for name in in_the_open}
+        assert all("holds secrets in the open" in what for what in found.values())
+        assert set(holding(path, SENTINEL)) - {"secrets.json"} == in_the_open, "looking changed something"
+        assert value(state) == f"{SENTINEL}-2"  # the next command, though it only reads, clears what was left
         assert set(holding(path, SENTINEL)) == (set() if is_encrypted(path) else {"secrets.json"})
         if is_encrypted(path):
             conversion.decrypt(state)
         assert list(holding(path, SENTINEL)) == ["secrets.json"]
         assert hidden(path) == {".lock"}
     assert outcomes == sorted(outcomes) and set(outcomes) == {False, True} and len(outcomes) > 8
+    assert left_behind > 2, "it was never stopped with plain text left behind"
+
+
+def test_what_is_left_stays_for_the_writer_who_is_at_work(tmp_path: Path) -> None:
+    state, path = fresh(tmp_path)
+    staged = path / f".secrets.json.{'0' * 16}.new"
+    with state.transaction():
+        staged.touch(mode=0o600)
+        assert value(State.open(path)) == f"{SENTINEL}-2"
+        assert staged.exists()
+    assert value(state) == f"{SENTINEL}-2"
+    assert not staged.exists()
+
+
+def test_what_is_left_keeps_nobody_from_reading_who_may_not_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, path = fresh(tmp_path)
+    path.joinpath(f".secrets.json.{'0' * 16}.new").touch(mode=0o600)
+
+    def refuse(*arguments: object, **keywords: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "unlink", refuse)
+        assert value(state) == f"{SENTINEL}-2"
 
 
 def test_changing_the_key_that_is_stopped_at_any_call(tmp_path: Path) -> None:
@@ -336,7 +369,7 @@ def test_many_writers_of_an_encrypted_file_while_its_key_changes(tmp_path: Path)
     for key in keys:
         conversion.rekey(state, key)
     for writer in writers:
-        _, said = writer.communicate(timeout=120)
+        _, said = writer.communicate(timeout=240)
         assert writer.returncode == 0, said.decode()
     assert len(state.read().secrets.names("provider:p")) == 1 + 6 * 20
     assert is_encrypted(path)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -116,8 +117,8 @@ def test_the_remedy_restores_the_last_good_version(filled: State, path: Path) ->
 
 def test_a_file_of_the_predecessor_is_named(filled: State, path: Path) -> None:
     path.joinpath("integrations.json").write_text("[]")
-    for version in path.joinpath("generations").glob("integrations.json.*"):
-        version.unlink()
+    for earlier in path.joinpath("generations").glob("integrations.json.*"):
+        earlier.unlink()
     error = refusal(filled)
     assert "It is a file of clawrium, the predecessor" in error.message
     assert error.remedy == "clm import clawrium"
@@ -147,7 +148,8 @@ def test_a_file_of_a_later_version_is_not_to_be_replaced_by_an_earlier_one(fille
     path.joinpath("secrets.json").write_text('{"schema_version": 2}')
     error = refusal(filled)
     assert "has schema_version 2, and this program knows 1" in error.message
-    assert error.remedy == "pip install --upgrade pyinfra-hermes"
+    assert f"A later version of pyinfra-hermes wrote it, and this is {version('pyinfra-hermes')}" in error.message
+    assert error.remedy == f"pip install --upgrade 'pyinfra-hermes>{version('pyinfra-hermes')}'"
 
 
 def test_a_file_that_is_lost_is_not_an_empty_one(filled: State, path: Path) -> None:

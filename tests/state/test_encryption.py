@@ -243,7 +243,7 @@ def test_a_hostile_file_cannot_have_our_memory_or_time(parameters: dict[str, int
     [
         ("cipher", "ROT13", "encryption.cipher"),
         ("kdf", "md5", "encryption.kdf"),
-        ("kdf", "scrypt", "hkdf-sha256 without for a key file"),
+        ("kdf", "scrypt", "hkdf-sha256 without for a random key"),
         ("salt", "AAAA", "encryption.salt: should hold another number of bytes"),
         ("nonce", "*", "encryption.nonce: should be base64"),
         ("key_source", {"kind": "passphrase", "path": "/x", "argv": []}, "encryption.key_source"),
@@ -261,7 +261,7 @@ def test_a_header_of_another_kind_is_refused_with_its_place(place: str, value: o
 
 def test_a_later_version_is_told_as_such() -> None:
     plain = json.loads(file_of(key_from_file())[1])
-    outcome = encrypted(json.dumps({**plain, "schema_version": 2}).encode())
+    outcome = encrypted(json.dumps({**plain, "schema_version": 3}).encode())
     assert isinstance(outcome, Defect) and outcome.is_newer
 
 

@@ -123,7 +123,7 @@ def test_everything_is_told_at_once_and_the_remedies_mend_it(filled: State, path
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ({"schema_version": 2}, "A later version of pyinfra-hermes wrote it"),
+        ({"schema_version": 3}, "A later version of pyinfra-hermes wrote it"),
         (
             {"schema_version": 1, "hosts": {"h": {"name": "h", "address": "::1", "user": "u", "port": "22"}}},
             "hosts.h.port",
@@ -250,7 +250,7 @@ def test_keys_that_others_can_read(filled: State, path: Path) -> None:
 def test_what_belongs_to_another(filled: State, path: Path) -> None:
     os.chown(path / "secrets.json", 12345, -1)
     found = inspect(filled.directory)
-    assert told(found) == [("secrets.json", "belongs to 12345, not to root", "Run the command as 12345, without sudo")]
+    assert told(found) == [("secrets.json", "belongs to 12345, not to root", f"chown root {path}/secrets.json")]
 
 
 def test_what_is_no_file_is_not_opened(filled: State, path: Path) -> None:

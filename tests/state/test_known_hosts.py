@@ -188,6 +188,27 @@ def test_a_changed_key_is_refused_with_both_fingerprints(known: KnownHosts) -> N
     assert known.add("wolf", 2222, [ED2])
 
 
+def test_another_key_takes_the_place_of_all_that_were_trusted_in_one_write(known: KnownHosts) -> None:
+    from .test_interruption import CALLS, at_call
+
+    known.add("wolf-i.example", 2222, [ED1])
+    known.add("other.example", 22, [ED1])
+    with at_call(0, calls=CALLS) as made:
+        assert known.replace("wolf-i.example", 2222, ED2)
+    assert made.count("replace") == 1
+    assert known.look_up("wolf-i.example", 2222).keys == (ED2,)
+    assert known.look_up("other.example").keys == (ED1,)
+    assert not known.replace("wolf-i.example", 2222, ED2)
+
+
+def test_a_revoked_key_takes_nobodys_place(known: KnownHosts) -> None:
+    known.add("wolf-i.example", 22, [ED1])
+    known.path.write_text(known.path.read_text() + f"@revoked wolf-i.example {ED2}\n")
+    with pytest.raises(HostKeyConflict, match="revoked"):
+        known.replace("wolf-i.example", 22, ED2)
+    assert known.look_up("wolf-i.example").keys == (ED1,)
+
+
 def test_a_revoked_key_is_refused(known: KnownHosts) -> None:
     known.add("wolf", 22, [ED1])
     known.path.write_text(f"@revoked * {ED2}\n")
