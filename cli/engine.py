@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 import gevent
@@ -22,7 +22,7 @@ import paramiko
 import pyinfra.connectors.sshuserclient.client as sshclient
 import pyinfra.connectors.util
 from paramiko.hostkeys import HostKeyEntry
-from pyinfra.api import Config, Inventory, State
+from pyinfra.api import Config, Inventory, State, StringCommand
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.operations import run_host_op
 from pyinfra.context import ctx_host, ctx_state
@@ -30,11 +30,14 @@ from typing_extensions import override
 
 from pyinfra_hermes.facts.agents import HermesAgents
 from pyinfra_hermes.facts.observation import Observation
+from pyinfra_hermes.operations.announcing import Change, listening
 
 from .exits import Exit
 from .inventory import host_data
 from .openssh import Login, connection_problem, explain
 from .problems import Problem
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Step:
     #: Why there was nothing to do, or what the failing command said.
     text: str
     seconds: float
+    #: What it changed, item by item.
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass
@@ -114,6 +119,28 @@ class Session:
         self._each(ask)
         return found
 
+    def script(self, host_name: str, script: str) -> str:
+        """
+        Run a shell script on one host as whoever logs in, over its connection, and return what it printed.
+
+        The script is given on standard input. Raises the host's :class:`Problem`.
+        """
+        printed: list[str] = []
+
+        def ask(host: Any) -> None:
+            if host.name != host_name:
+                return
+            succeeded, output = host.run_shell_command(
+                StringCommand("sh", "-s"), print_output=False, print_input=False, _stdin=script, _sudo=False
+            )
+            if not succeeded:
+                raise explain(self._logins[host.name], 1, output.stderr)
+            printed.append(output.stdout)
+
+        self._each(ask)
+        check({host_name: self.results[host_name]})
+        return printed[0]
+
     def run(self, deploys: Mapping[str, Sequence[Callable[..., object]]]) -> dict[str, Result]:
         """
         Run deploys on hosts: of each host in the order given, of all hosts side by side.
@@ -131,6 +158,29 @@ class Session:
             self._state.is_executing = True
             self._each(self._run_host)
         return self.results
+
+    def plan(
+        self, deploys: Mapping[str, Sequence[Callable[..., object]]], then: Callable[[str, list[Change], bool], T]
+    ) -> dict[str, T]:
+        """
+        Find out what deploys would do on each host, and do nothing of it.
+
+        ``then`` is called for each host, with its name, what its operations announced, and whether it needs sudo, and
+        may ask it more.
+        """
+        self._state.check_for_changes = True
+        found: dict[str, T] = {}
+
+        def prepare(host: Any) -> None:
+            sudo = self._logins[host.name].needs_sudo
+            with listening(host) as changes:
+                for deploy in deploys.get(host.name, ()):
+                    deploy(_sudo=sudo)
+            found[host.name] = then(host.name, changes, sudo)
+
+        with ctx_state.use(self._state):
+            self._each(prepare)
+        return found
 
     def _each(self, act: Callable[[Any], None]) -> None:
         """Do something for every host that has no problem so far, each in a greenlet of its own."""
@@ -181,7 +231,7 @@ class Session:
             self._watch(host.name, name, None)
             started = time.monotonic()
             noops: list[str] = []
-            with _noops(host, noops):
+            with _noops(host, noops), listening(host) as changes:
                 succeeded = run_host_op(self._state, host, op_hash)
             meta = self._state.ops[host][op_hash].operation_meta
             text = meta.stderr.strip() or meta.stdout.strip() if not succeeded else "".join(noops[-1:])
@@ -192,6 +242,7 @@ class Session:
                 failed=not succeeded,
                 text=text,
                 seconds=time.monotonic() - started,
+                changes=tuple(changes),
             )
             result.steps.append(step)
             self._watch(host.name, name, step)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .output import plain
+
 if TYPE_CHECKING:
     from .engine import Step
 
@@ -44,6 +46,9 @@ class Progress:
             self._say(f"{host}  {name}")
         elif step.changed:
             self._print(f"{click.style('changed', fg='green')}  {host}  {name}  {step.seconds:.1f} s")
+            for change in step.changes:
+                if self._verbose or change.action == "remove":
+                    self._print(f"         {plain(str(change))}")
         elif step.failed:
             self._print(f"{click.style('failed', fg='red')}   {host}  {name}  {step.seconds:.1f} s")
         elif self._verbose:

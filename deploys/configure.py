@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 
 from pyinfra.api import HiddenValue, deploy
 
-from pyinfra_hermes.operations import files, services
+from pyinfra_hermes.operations import files, services, toolchain
 from pyinfra_hermes.operations.observing import expect
 
+from .install import CHECK
+from .model import integrations, memory, unit
 from .model.layout import release_directory
 from .model.render import Files, render
 from .model.secret import Secret
@@ -16,6 +18,18 @@ from .model.spec import AgentSpec
 
 #: How the name of the proof ends, by which its failure is told from others.
 ANSWERS = "answers"
+
+
+def commands_of(spec: AgentSpec) -> dict[str, str]:
+    """Return the commands of the host's own that an agent starts, each with what needs it."""
+    found: dict[str, str] = {}
+    for each in spec.integrations:
+        for command in integrations.integration_type(each.type).commands(each.options):
+            found.setdefault(command, f"integration {each.name}")
+    if spec.memory is not None:
+        for command in memory.memory_backend(spec.memory.type).commands:
+            found.setdefault(command, f"memory backend {spec.memory.type}")
+    return found
 
 
 @deploy("Configure Hermes")
@@ -45,28 +59,74 @@ def configure(
     """
     rendered: Files = render(spec, secrets)
     paths = rendered.paths
+    python = f"{release_directory(rendered.release.id)}/venv/bin/python"
     expect(spec.name)
+    toolchain.commands(
+        name=f"{spec.name}: {CHECK}",
+        agent=spec.name,
+        wanted=commands_of(spec),
+        path=unit.search_path(spec.name, rendered.release.id),
+        leaves={path: value for path, value in rendered.leaves.items() if path[0] in ("mcp_servers", "memory")},
+    )
+    credentials = []
+    if rendered.credentials:
+        files.directories(
+            name=f"{spec.name}: directory of credentials", agent=spec.name, paths={"credentials": paths.credentials}
+        )
+    for file, content in rendered.credentials.items():
+        credentials.append(
+            files.secret_file(
+                name=f"{spec.name}: {file}",
+                agent=spec.name,
+                key=f"credentials/{file}",
+                path=f"{paths.credentials}/{file}",
+                content=HiddenValue(content.reveal()),
+            )
+        )
+    environment = files.secret_file(
+        name=f"{spec.name}: .env",
+        agent=spec.name,
+        key="env",
+        path=paths.env,
+        content=HiddenValue(rendered.env.reveal()),
+        variables={
+            name: HiddenValue(value.reveal()) if isinstance(value, Secret) else value
+            for name, value in rendered.variables.items()
+        },
+    )
     written = [
-        files.secret_file(
-            name=f"{spec.name}: .env",
-            agent=spec.name,
-            key="env",
-            path=paths.env,
-            content=HiddenValue(rendered.env.reveal()),
-        ),
+        *credentials,
+        environment,
         files.config_leaves(
             name=f"{spec.name}: config.yaml",
             agent=spec.name,
             path=paths.config,
-            python=f"{release_directory(rendered.release.id)}/venv/bin/python",
+            python=python,
             leaves=rendered.leaves,
             absent=rendered.absent_leaves,
+        ),
+        files.no_other_files(
+            name=f"{spec.name}: no other credentials",
+            agent=spec.name,
+            key="credentials",
+            path=paths.credentials,
+            keep=rendered.credentials,
         ),
         services.unit(
             name=f"{spec.name}: unit",
             agent=spec.name,
             service=rendered.service,
             slice=rendered.slice,
+        ),
+        # Last: it stops the daemon, which the service starts again.
+        files.stale_credentials(
+            name=f"{spec.name}: auth.json",
+            agent=spec.name,
+            path=paths.auth,
+            python=python,
+            service=paths.service,
+            keep=rendered.credential_sources,
+            after=[environment],
         ),
     ]
     started = services.service(name=f"{spec.name}: service", agent=spec.name, restart_after=written)

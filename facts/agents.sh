@@ -28,6 +28,9 @@ describe slice "$units/hermes.slice"
 for release in "$RELEASES"/*/RELEASE; do
     [ -f "$release" ] && printf 'release %s\n' "$(head -n 1 "$release")"
 done
+for tool in "$TOOLS"/*/TOOL; do
+    [ -f "$tool" ] && printf 'tool %s\n' "$(head -n 1 "$tool")"
+done
 
 for name in $names; do
     printf 'agent %s\n' "$name"
@@ -36,9 +39,11 @@ for name in $names; do
     describe dropins "$units/$service.d"
     describe pending_restart "$PENDING/$name.restart"
     describe pending_proof "$PENDING/$name.proof"
+    [ -f "$PENDING/$name.leaves" ] && printf 'set_leaves %s\n' "$(head -n 1 "$PENDING/$name.leaves")"
     [ -e "/var/lib/systemd/linger/$name" ] && echo 'linger yes'
     if [ -f "$units/$service" ]; then
-        systemctl show "$service" -p LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus \
+        # Times in UTC: those of the daemon itself are, and are compared with them.
+        TZ=UTC systemctl show "$service" -p LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus \
             -p MainPID,NeedDaemonReload,MemoryCurrent,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic 2>/dev/null | sed 's/^/unit /'
         main=$(systemctl show "$service" -p MainPID --value 2>/dev/null)
     else
@@ -60,7 +65,7 @@ for name in $names; do
     release=$(sed -n "s|^ExecStart=.*$RELEASES/\([^/]*\)/.*|\1|p" "$units/$service" 2>/dev/null)
     port=$(printf '%s\n' "$listeners" | awk -v pid="$main" '$3 == pid && pid > 0 {print $2; exit}')
     setpriv --reuid="$uid" --regid="$gid" --clear-groups --inh-caps=-all --no-new-privs \
-        env -i HOME="$home" PATH="$PATH" LC_ALL=C LEAVES="$LEAVES" \
+        env -i HOME="$home" PATH="$PATH" LC_ALL=C CONTENTS="$CONTENTS" \
         timeout 30 sh -c "cd / && $INSIDE" sh "$home" "$RELEASES/$release/venv/bin/python" "${port:-0}" </dev/null 2>/dev/null |
         tr '\000-\010\013-\037\177-\377' '?' | sed 's/^/own /'
 done

@@ -7,9 +7,13 @@ describe config "$hermes/config.yaml"
 describe memories "$hermes/memories"
 describe soul "$hermes/SOUL.md"
 describe code "$hermes/code"
+describe credentials "$hermes/credentials"
+for file in "$hermes"/credentials/*; do
+    case ${file##*/} in *[!a-z0-9._-]*) ;; *) describe "credentials/${file##*/}" "$file" ;; esac
+done
 
-if [ -f "$hermes/config.yaml" ] && [ -x "$python" ]; then
-    timeout 10 "$python" -I -c "$LEAVES" <"$hermes/config.yaml" 2>/dev/null || echo 'config_error cannot be read'
+if [ -x "$python" ]; then
+    timeout 10 "$python" -I -c "$CONTENTS" "$hermes" 2>/dev/null || echo 'config_error cannot be read'
 fi
 
 [ -f "$hermes/.env" ] || exit 0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+from .leaves import Difference, Json, KeyPath, difference, leaf_key
 from .script import ACCOUNT_COMMENT, END
 
 
@@ -125,6 +128,15 @@ class Release:
 
 
 @dataclass(frozen=True)
+class CopiedCredential:
+    """A credential that lies in Hermes' auth.json with its value, and where Hermes says it has it from."""
+
+    pool: str
+    #: ``env:NAME`` for a copy of a variable; ``manual``, ``device_code`` and others for what the agent's user put in.
+    source: str
+
+
+@dataclass(frozen=True)
 class AgentState:
     """Everything about one agent on its host."""
 
@@ -135,8 +147,13 @@ class AgentState:
     processes: int = 0
     stray_processes: int = 0
     paths: Mapping[str, PathState] = field(default_factory=dict)
-    #: Digest of each leaf of config.yaml by its dotted path.
+    #: Digest of each leaf of config.yaml by its path, see :func:`.leaves.leaf_key`.
     leaves: Mapping[str, str] = field(default_factory=dict)
+    #: Paths in config.yaml that we set; None where there is no record, as after an older version of ours.
+    set_leaves: tuple[KeyPath, ...] | None = None
+    #: Keyed digest of each variable of .env by its name, see :func:`variable_digest`.
+    variables: Mapping[str, str] = field(default_factory=dict)
+    credentials: tuple[CopiedCredential, ...] = ()
     config_error: str | None = None
     env_port: int | None = None
     env_key_valid: bool = False
@@ -173,26 +190,41 @@ class AgentState:
     @property
     def channels(self) -> Mapping[str, str]:
         """State of each channel, as the daemon tells it (``connected``, ``retrying``, ...)."""
+        return {name: str(platform.get("state", "unknown")) for name, platform in self._platforms()}
+
+    @property
+    def channel_complaints(self) -> Mapping[str, str]:
+        """What the daemon says of each channel that has trouble, in its own words; they may quote anything."""
+        return {name: str(p["error_message"]) for name, p in self._platforms() if p.get("error_message")}
+
+    def _platforms(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        # The daemon tells of channels that it had before it was started anew, too, as they were then.
         body = self.answers.get("detailed", _SILENT).body
         platforms = body.get("platforms") if isinstance(body, dict) else None
-        if not isinstance(platforms, dict):
-            return {}
-        return {str(k): str(v.get("state", "unknown")) for k, v in platforms.items() if isinstance(v, dict)}
+        started = _started(self.unit.since) if self.unit else None
+        for name, platform in platforms.items() if isinstance(platforms, dict) else ():
+            if isinstance(platform, dict):
+                updated = _moment(platform.get("updated_at"))
+                if started is None or updated is None or updated >= started:
+                    yield str(name), platform
 
-    def config_has(self, leaves: Mapping[str, object], absent: Iterable[str]) -> bool:
+    def config_difference(self, leaves: Mapping[KeyPath, Json], absent: Iterable[KeyPath]) -> Difference:
+        """Tell what of config.yaml differs among what is ours: these leaves, and what we once set."""
+        return difference(self.leaves, leaves, (*(self.set_leaves or ()), *absent))
+
+    def config_has(self, leaves: Mapping[KeyPath, Json], absent: Iterable[KeyPath]) -> bool:
         """Tell whether config.yaml is private and has exactly these leaves among those that are ours."""
         found = self.paths.get("config")
-        if found is None or (found.mode, found.owner) != ("600", self.name):
-            return False
-        if any(self.leaves.get(path) != leaf_digest(value) for path, value in leaves.items()):
-            return False
-        return not any(seen == path or seen.startswith(f"{path}.") for path in absent for seen in self.leaves)
+        private = found is not None and (found.mode, found.owner) == ("600", self.name)
+        return private and not self.config_difference(leaves, absent)
 
     @property
     def traces(self) -> tuple[str, ...]:
         """What of the agent is on the host, for messages; empty when nothing is."""
         found = [f"account {self.name}"] if self.account else []
         found += [f"{key}" for key in ("home", "unit", "dropins", *_PENDING) if key in self.paths]
+        if self.set_leaves is not None:
+            found.append("record of leaves")
         if self.linger:
             found.append("linger")
         if self.processes:
@@ -204,7 +236,7 @@ _SILENT = Answer(0, None)
 _PENDING = ("pending_restart", "pending_proof")
 
 # What facts/inside.sh prints.
-_OWN_WORDS = frozenset({"path", "leaf", "config_error", "env_port", "env_key", "answer"})
+_OWN_WORDS = frozenset({"path", "leaf", "config_error", "variable", "credential", "env_port", "env_key", "answer"})
 _OWN_PATHS = frozenset({"hermes", "env", "config", "memories", "soul", "code"})
 
 
@@ -217,6 +249,8 @@ class Observation:
     listeners: tuple[Listener, ...]
     releases: Mapping[str, Release]
     slice: PathState | None
+    #: Ids of the installed tools.
+    tools: tuple[str, ...] = ()
 
     def agent(self, name: str) -> AgentState:
         """Return the state of an agent; one without any trace is an empty state."""
@@ -227,9 +261,9 @@ class Observation:
         return next((entry for entry in self.listeners if entry.port == port), None)
 
 
-def leaf_digest(value: object) -> str:
-    """Return the digest that the observing script computes for a leaf with this value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+def variable_digest(key: str, name: str, value: str) -> str:
+    """Return the digest that the observing script computes for a variable; ``key`` is the value of API_SERVER_KEY."""
+    return hmac.new(key.encode(), f"{name}={value}".encode("utf-8", "replace"), "sha256").hexdigest()
 
 
 def parse(lines: Iterable[str]) -> Observation:
@@ -241,6 +275,7 @@ def parse(lines: Iterable[str]) -> Observation:
     host: dict[str, str] = {}
     listeners: list[Listener] = []
     releases: dict[str, Release] = {}
+    tools: list[str] = []
     agents: dict[str, _Collected] = {}
     paths: dict[str, PathState] = {}
     current: _Collected | None = None
@@ -258,6 +293,8 @@ def parse(lines: Iterable[str]) -> Observation:
         elif word == "release":
             release = Release(**json.loads(rest))
             releases[release.id] = release
+        elif word == "tool":
+            tools.append(rest)
         elif word == "own":
             if current is not None:
                 current.take_own(rest)
@@ -276,7 +313,12 @@ def parse(lines: Iterable[str]) -> Observation:
         listeners=tuple(listeners),
         releases=releases,
         slice=paths.get("slice"),
+        tools=tuple(tools),
     )
+
+
+def _is_own_path(key: str) -> bool:
+    return key in _OWN_PATHS or re.fullmatch(r"credentials(/[a-z0-9._-]{1,64})?", key) is not None
 
 
 class _Collected:
@@ -288,12 +330,14 @@ class _Collected:
         self.unit: dict[str, str] = {}
         self.paths: dict[str, PathState] = {}
         self.leaves: dict[str, str] = {}
+        self.variables: dict[str, str] = {}
+        self.credentials: list[CopiedCredential] = []
         self.answers: dict[str, Answer] = {}
 
     def take_own(self, line: str) -> None:
         """Read a line that the agent may have made up: it can say only this, and only of the agent itself."""
         word, _, rest = line.partition(" ")
-        if word not in _OWN_WORDS or (word == "path" and rest.partition("|")[0] not in _OWN_PATHS):
+        if word not in _OWN_WORDS or (word == "path" and not _is_own_path(rest.partition("|")[0])):
             return
         # An agent must not be able to make its host unreadable for the others.
         with suppress(ValueError, TypeError):
@@ -308,7 +352,13 @@ class _Collected:
             self.unit[key] = value
         elif word == "leaf":
             digest, _, path_text = rest.partition(" ")
-            self.leaves[".".join(json.loads(path_text))] = digest
+            self.leaves[leaf_key(json.loads(path_text))] = digest
+        elif word == "variable":
+            digest, _, name = rest.partition(" ")
+            self.variables[name] = digest
+        elif word == "credential":
+            pool, source = json.loads(rest)
+            self.credentials.append(CopiedCredential(str(pool), str(source)))
         elif word == "answer":
             name, status, *body = rest.split(" ", 2)
             self.answers[name] = Answer(int(status) if status.isdigit() else 0, _json(body[0] if body else ""))
@@ -327,6 +377,9 @@ class _Collected:
             stray_processes=stray,
             paths=self.paths,
             leaves=self.leaves,
+            set_leaves=_set_leaves(self.values["set_leaves"]) if "set_leaves" in self.values else None,
+            variables=self.variables,
+            credentials=tuple(self.credentials),
             config_error=self.values.get("config_error"),
             env_port=int(port) if re.fullmatch("[0-9]{1,5}", port := self.values.get("env_port", "")) else None,
             env_key_valid=self.values.get("env_key") == "valid",
@@ -355,9 +408,34 @@ def _host(values: Mapping[str, str]) -> HostState:
     )
 
 
+def _started(since: str) -> datetime | None:
+    """Read a time as systemctl(1) prints it in UTC; None when it is none."""
+    try:
+        return datetime.strptime(since, "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _moment(text: object) -> datetime | None:
+    """Read a time as the daemon prints it; None when it is none, or says nothing of its zone."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return None if found.tzinfo is None else found
+
+
 def _path(rest: str) -> tuple[str, PathState]:
     key, kind, mode, owner, group, size, detail = rest.split("|", 6)
     return key, PathState(kind, mode, owner, group, int(size), None if detail == "-" else detail)
+
+
+def _set_leaves(text: str) -> tuple[KeyPath, ...] | None:
+    # Root writes it, in one step; should it be spoilt all the same, we know as much as without it.
+    paths = _json(text)
+    if not isinstance(paths, list) or not all(isinstance(path, list) for path in paths):
+        return None
+    return tuple(tuple(map(str, path)) for path in paths)
 
 
 def _account(entry: str) -> Account:

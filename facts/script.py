@@ -10,14 +10,16 @@ from importlib import resources
 #: Last line of every observation; without it the output was cut off.
 END = "end"
 
-#: GECOS field of the accounts that are ours, first line of the units that are ours, and where releases lie. The
+#: GECOS field of the accounts that are ours, first line of the units that are ours, and where releases and tools lie. The
 #: deploys write these, see ``deploys.model.layout``; a test holds both equal.
 ACCOUNT_COMMENT = "Hermes agent (pyinfra-hermes)"
 UNIT_HEADER = "# Managed by pyinfra-hermes."
 RELEASES = "/opt/pyinfra-hermes/releases"
+TOOLS = "/opt/pyinfra-hermes/tools"
 
 #: Notes about agents, each an empty file that outlives a run which was killed: ``<agent>.restart`` while the daemon may
-#: run on what was there before a change, ``<agent>.proof`` from a start on until the agent has been proven.
+#: run on what was there before a change, ``<agent>.proof`` from a start on until the agent has been proven. And
+#: ``<agent>.leaves``: the key paths in its config.yaml that we set, as a JSON list of lists.
 PENDING = "/var/lib/pyinfra-hermes"
 
 _SHELL = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\nexport PATH LC_ALL\n"
@@ -41,13 +43,20 @@ def observe_agents(names: Iterable[str] = ()) -> str:
         "COMMENT": ACCOUNT_COMMENT,
         "HEADER": UNIT_HEADER,
         "RELEASES": RELEASES,
+        "TOOLS": TOOLS,
         "PENDING": PENDING,
-        "LEAVES": _source("leaves.py.txt"),
+        "CONTENTS": _source("contents.py.txt"),
         "INSIDE": _source("describe.sh") + _source("inside.sh"),
     }
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
     arguments = f"set -- {shlex.join(sorted(set(names)))}\n"
     return f"{_source('host.sh')}{_source('describe.sh')}{assignments}{arguments}{_source('agents.sh')}echo {END}\n"
+
+
+def values_of(agent: str, home: str, python: str, asked: str, units: Iterable[str]) -> str:
+    """Return the script that tells values of an agent's files, see :mod:`.values`; it needs root."""
+    arguments = f"set -- {shlex.join((agent, home, python, asked, *units))}\n"
+    return f"{_SHELL}VALUES={shlex.quote(_source('values.py.txt'))}\n{arguments}{_source('values.sh')}"
 
 
 def await_start(agent: str, port: int, seconds: int) -> str:

@@ -10,6 +10,7 @@ from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.script import ACCOUNT_COMMENT, PENDING, UNIT_HEADER
 
+from .announcing import Change, announce
 from .commands import refuse, unobserved
 from .observing import forget, observe_agent
 
@@ -58,13 +59,16 @@ def account(agent: str, present: bool = True) -> Generator[StringCommand, None, 
         return
     if present:
         if state.account is None:
+            announce(Change("add", f"account {agent}"))
             yield _useradd(agent)
             forget()
         elif state.account.shell != SHELL:
+            announce(Change("change", f"account {agent}", "shell", SHELL))
             yield StringCommand("usermod --shell", SHELL, "--", QuoteString(agent))
         else:
             ctx_host.get().noop(f"account {agent} exists")
     elif state.traces:
+        announce(*(Change("remove", f"agent {agent}", trace) for trace in state.traces))
         yield _remove(agent)
         forget()
     else:

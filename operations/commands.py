@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from typing import Literal
 
 from pyinfra.api import QuoteString, StringCommand
 
+from pyinfra_hermes.facts.leaves import KeyPath
 from pyinfra_hermes.facts.observation import Account
 from pyinfra_hermes.facts.script import PENDING
+
+from .announcing import Change, announce
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def refuse(message: str) -> StringCommand:
     """Fail on this host only: an exception in an operation's body would end the run for every host."""
+    announce(Change("refuse", message))
     return StringCommand("echo", QuoteString(message), ">&2; exit 1")
 
 
@@ -37,12 +43,20 @@ def note_restart(agent: str) -> StringCommand:
     return StringCommand("mkdir -p --", PENDING, "&& : >", pending(agent, "restart"))
 
 
+def note_leaves(agent: str, paths: Iterable[KeyPath]) -> StringCommand:
+    """Note, in one step, which paths in an agent's config.yaml are ours to take away again."""
+    target, part = QuoteString(f"{PENDING}/{agent}.leaves"), QuoteString(f"{PENDING}/{agent}.leaves.part")
+    text = QuoteString(json.dumps(sorted(list(path) for path in paths)))
+    return StringCommand("printf '%s\\n'", text, ">", part, "&& sync --", part, "&& mv -fT --", part, target)
+
+
 def as_agent(
     account: Account | None,
     name: str,
     script: StringCommand,
     stdin: str | None = None,
     first: StringCommand | None = None,
+    last: StringCommand | None = None,
 ) -> StringCommand:
     """
     Run a script as an agent, from a command that runs as root.
@@ -50,7 +64,7 @@ def as_agent(
     In a directory that an agent controls root must not write by path: every step would be a race against a
     planted link. ``setpriv`` opens no session, so no user manager starts, and it works for a login as root
     where sudo is not installed. ``stdin`` is the way for secrets: it is neither an argument nor logged. ``first`` runs
-    before, as root.
+    before, as root, and ``last`` after it when it succeeded.
     """
     home = account.home if account else f"/home/{name}"
     command = StringCommand(
@@ -65,6 +79,8 @@ def as_agent(
     )
     if first is not None:
         command = StringCommand(first, "&&", command)
+    if last is not None:
+        command = StringCommand(command, "&&", last)
     if stdin is None:
         return command
     return StringCommand(command, _stdin=stdin)

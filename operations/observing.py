@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from pydantic import TypeAdapter
+from pyinfra.api.operation import OperationMeta
 from pyinfra.context import ctx_host, ctx_state
 
 from pyinfra_hermes.facts.agents import HermesAgents
@@ -60,3 +61,8 @@ def forget() -> None:
     entry = _seen.get(ctx_host.get())
     if entry is not None:
         entry.observation = None
+
+
+def changed(meta: OperationMeta) -> bool:
+    """Tell whether an earlier operation changed something, or will."""
+    return meta.did_change() if meta.is_complete() else meta.will_change

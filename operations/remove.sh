@@ -25,7 +25,8 @@ rm -rf -- "$units/$service" "$units/$service.part" "$units/multi-user.target.wan
 for folder in "$units" /run/systemd/system /etc/systemd/system.control /run/systemd/system.control; do
     rm -rf -- "$folder/$service.d"
 done
-rm -f -- "$pending/$agent.restart" "$pending/$agent.proof"
+rm -f -- "$pending/$agent.restart" "$pending/$agent.proof" "$pending/$agent.leaves" "$pending/$agent.leaves.part" \
+    "$pending/$agent.arrival" "$pending/$agent.arrival.part"
 rmdir -- "$pending" 2>/dev/null
 # The slice goes with the last agent.
 if ! grep -qsxF "$header" "$units"/hermes-*.service; then

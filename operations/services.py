@@ -16,12 +16,15 @@ from pyinfra_hermes.facts.observation import AgentState, PathState
 from pyinfra_hermes.facts.script import PENDING, await_start
 from pyinfra_hermes.facts.starting import HermesStart
 
+from .announcing import Change, announce
 from .commands import note_restart, pending, refuse, unobserved
-from .observing import forget, observe, observe_agent
+from .observing import changed, forget, observe, observe_agent
 
 _SYSTEMD = "/etc/systemd/system"
 #: Seconds that one poll stays on the host; between two of them a lost connection is noticed and progress is told.
 _SLICE = 6
+#: What a service is told to do, that is worth telling.
+_TOLD = ("enable", "disable", "restart", "stop")
 
 
 def service_name(agent: str) -> str:
@@ -65,6 +68,10 @@ def unit(agent: str, service: str, slice: str) -> Generator[StringCommand, None,
     }
     wrong = {path: text for path, (text, found) in wanted.items() if not _is_ours(found, text)}
     if wrong or (state.unit is not None and state.unit.needs_reload):
+        found = {path: there for path, (_, there) in wanted.items()}
+        announce(*(Change("add" if found[path] is None else "change", path) for path in wrong))
+        if not wrong:
+            announce(Change("do", "systemd", "reload, as a unit is newer than what it runs"))
         yield _write_units(agent, wrong)
         forget()
     else:
@@ -114,7 +121,7 @@ def service(
     found, name = state.unit, QuoteString(service_name(agent))
     is_running = found is not None and found.running
     is_enabled = found is not None and found.enabled
-    stale = running and (restarted or state.restart_pending or any(_changed(meta) for meta in restart_after))
+    stale = running and (restarted or state.restart_pending or any(changed(meta) for meta in restart_after))
     steps: list[str] = []
     if is_enabled != enabled:
         steps.append("enable --quiet" if enabled else "disable --quiet")
@@ -129,6 +136,7 @@ def service(
     if found is None and not running:
         ctx_host.get().noop(f"service {service_name(agent)} does not exist")
         return
+    announce(*(Change("do", service_name(agent), word) for step in steps if (word := step.split()[0]) in _TOLD))
     bits: list[Any] = []
     for step in steps:
         bits += [
@@ -184,9 +192,10 @@ def healthy(
     if state is None:
         yield unobserved()
         return
-    if not any(_changed(meta) for meta in after) and not state.proof_pending and _proven(state, port):
+    if not any(changed(meta) for meta in after) and not state.proof_pending and _proven(state, port):
         ctx_host.get().noop(f"agent {agent} answers on port {port}")
         return
+    announce(Change("do", f"agent {agent}", "prove that it answers"))
     deadline = time.monotonic() + timeout
     yield _prove(agent, port, chat)
     forget()
@@ -215,10 +224,6 @@ def _prove(agent: str, port: int, chat: bool) -> StringCommand:
 
 def _proven(state: AgentState | None, port: int) -> bool:
     return state is not None and state.healthy and state.listening is not None and state.listening.port == port
-
-
-def _changed(meta: OperationMeta) -> bool:
-    return meta.did_change() if meta.is_complete() else meta.will_change
 
 
 def _is_ours(found: PathState | None, text: str) -> bool:

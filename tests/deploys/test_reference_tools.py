@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,7 +59,7 @@ def test_sops_is_asked_with_its_own_tool(install: Install, tmp_path: Path) -> No
     file = tmp_path / "secrets.yaml"
     assert resolve({"X_KEY": f'sops:{file}#agents.0.to"ken'}) == {"X_KEY": Secret("from-sops")}
     extract, asked_of = tmp_path.joinpath("asked").read_text().splitlines()
-    assert extract == '["agents"][0]["to\\"ken"]'
+    assert extract == '["agents"][0]["to"ken"]'
     assert asked_of == str(file)
 
 
@@ -77,6 +79,36 @@ def test_sops_is_asked_with_its_own_tool(install: Install, tmp_path: Path) -> No
 def test_a_failure_names_the_tool_and_how_it_ended(install: Install, body: str, said: str) -> None:
     install("op", body)
     assert refused("op://a/b/c") == said
+
+
+needs_sops = pytest.mark.skipif(
+    not (shutil.which("sops") and shutil.which("age-keygen")), reason="needs sops and age, which are seldom packaged"
+)
+
+
+@needs_sops
+def test_the_real_sops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*words: str | Path) -> str:
+        return subprocess.run(words, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+
+    run("age-keygen", "-o", "key")
+    recipient = run("age-keygen", "-y", "key").strip()
+    tmp_path.joinpath("plain.yaml").write_text('agents:\n  - to"ké\\y: from-the-real-sops\n', encoding="utf-8")
+    tmp_path.joinpath("kept.yaml").write_text(run("sops", "-e", "--age", recipient, "plain.yaml"))
+    reference = f'sops:{tmp_path}/kept.yaml#agents.0.to"ké\\y'
+    monkeypatch.setenv("SOPS_AGE_KEY_FILE", str(tmp_path / "key"))
+    assert resolve({"X_KEY": reference}) == {"X_KEY": Secret("from-the-real-sops")}
+    assert refused(f"sops:{tmp_path}/kept.yaml#agents.1.x").startswith("X_KEY: sops ended with exit status 1: error")
+    monkeypatch.setenv("SOPS_AGE_KEY_FILE", "/dev/null")
+    assert "no master key was able to decrypt" in refused(reference)
+
+
+def test_a_complaint_that_was_wrapped_is_told_whole(install: Install) -> None:
+    wrapped = (
+        "the file could not be decrypted because the key\nis not here, or is another one than the one\nthat it needs"
+    )
+    install("op", f"printf '%s\\n' 'first of all, a line that stands alone and ends.' '{wrapped}' >&2; exit 1")
+    assert refused("op://a/b/c") == f"X_KEY: op ended with exit status 1: {wrapped.replace(chr(10), ' ')}"
 
 
 def test_a_long_complaint_is_cut(install: Install) -> None:
@@ -115,7 +147,7 @@ def test_a_tool_has_no_standard_input() -> None:
 @pytest.mark.parametrize(
     "reference",
     ["op://", "op://vault/item", "op:///item/field", "sops:", "sops:/x", "sops:/x#", "sops:/x#a..b", "sops:#a", "cmd:",
-     "cmd:'", "cmd:''", "cmd: ", "cmd:a\nb", "file:", "env:", "hunter2", "ENV:X", " env:X", "https://x"],
+     "sops:/x#a[0]", "cmd:'", "cmd:''", "cmd: ", "cmd:a\nb", "file:", "env:", "hunter2", "ENV:X", " env:X", "https://x"],
 )  # fmt: skip
 def test_what_is_no_reference_is_refused_before_anything_runs(reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")

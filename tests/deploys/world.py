@@ -16,7 +16,7 @@ from pyinfra.api.operations import run_ops
 from pyinfra.api.state import StateStage
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from pyinfra_hermes.facts.observation import leaf_digest
+from pyinfra_hermes.facts.leaves import flat, leaf_digest, leaf_key
 from pyinfra_hermes.facts.script import ACCOUNT_COMMENT, PENDING
 from pyinfra_hermes.operations.preflight import TOOLS
 
@@ -41,7 +41,11 @@ class Executed:
 class Agent:
     account: str | None = None
     files: dict[str, str] = field(default_factory=dict)
+    #: Digests by path, as the observing script prints it.
     leaves: dict[str, str] = field(default_factory=dict)
+    set_leaves: str | None = None
+    #: Sources of what lies in Hermes' auth.json.
+    credentials: list[str] = field(default_factory=list)
     notes: set[str] = field(default_factory=set)
     running: bool = False
     enabled: bool = False
@@ -114,7 +118,10 @@ class World:
         for position, word in enumerate(words):
             if word == ">" and words[position + 1].startswith(PENDING):
                 name, _, what = words[position + 1].removeprefix(f"{PENDING}/").partition(".")
-                self.agent(name).notes.add(what)
+                if what == "leaves.part":
+                    self.agent(name).set_leaves = words[position - 1]
+                else:
+                    self.agent(name).notes.add(what)
             if word == ">" and words[position + 1].startswith(UNITS):
                 self.units[words[position + 1].removesuffix(".part")] = words[position - 1]
             if word == "rm" and words[position + 3].startswith(PENDING):
@@ -147,12 +154,15 @@ class World:
             for key, path in (("hermes", home), ("memories", f"{home}/memories")):
                 if path in shlex.split(script):
                     agent.files[key] = f"directory|700|{name}|{name}|4096|-"
+        elif stdin.startswith('{"path"') and "keep" in (request := json.loads(stdin)):
+            agent.credentials = [source for source in agent.credentials if source in request["keep"]]
         elif stdin.startswith("{"):
             wanted = json.loads(stdin)
             agent.files["config"] = f"regular file|600|{name}|{name}|1|{_digest(stdin)}"
             for path in wanted["absent"]:
-                agent.leaves.pop(path, None)
-            agent.leaves.update({path: leaf_digest(value) for path, value in wanted["set"].items()})
+                agent.leaves.pop(leaf_key(path), None)
+            for path, block in wanted["set"]:
+                agent.leaves.update({leaf_key(leaf): leaf_digest(value) for leaf, value in flat(tuple(path), block)})
         else:
             raise AssertionError(f"the simulated host does not know: {script}")
 
@@ -188,10 +198,13 @@ class World:
             lines += [f"unit SubState={'running' if agent.running else 'dead'}", f"unit MainPID={pid * agent.running}"]
             lines += [f"unit UnitFileState={'enabled' if agent.enabled else 'disabled'}", "unit NeedDaemonReload=no"]
         lines += [f"path pending_{note}|regular empty file|644|root|root|0|-" for note in sorted(agent.notes)]
+        if agent.set_leaves is not None:
+            lines.append(f"set_leaves {agent.set_leaves}")
         if agent.account:
+            lines += [f'own credential ["openrouter", {json.dumps(source)}]' for source in agent.credentials]
             lines += [f"account {agent.account}", "processes 0 0", f"path home|directory|700|{name}|{name}|4096|-"]
             lines += [f"own path {key}|{text}" for key, text in agent.files.items()]
-            lines += [f"own leaf {digest} {json.dumps(path.split('.'))}" for path, digest in agent.leaves.items()]
+            lines += [f"own leaf {digest} {path}" for path, digest in agent.leaves.items()]
             if agent.running:
                 lines += ["own answer health 200 {}", "own answer models 200 {}"]
         return lines

@@ -32,6 +32,7 @@ release {{"id": "v2026.5.7-wheel-481e9e99", "version": "0.13.0", "calver": "2026
 AGENT = f"""\
 agent maurice
 path unit|regular file|644|root|root|2345|{DIGEST}
+set_leaves [["model", "provider"], ["mcp_servers", "jira.example"]]
 linger yes
 unit LoadState=loaded
 unit ActiveState=active
@@ -55,6 +56,8 @@ own path memories|directory|700|maurice|maurice|4096|-
 own path code|symbolic link|777|maurice|maurice|46|{RELEASES}/v2026.5.7-wheel-481e9e99
 own leaf {DIGEST} ["model", "provider"]
 own leaf {DIGEST} ["mcp", "a|b c"]
+own variable {DIGEST} API_SERVER_KEY
+own credential ["openrouter", "env:OPENROUTER_API_KEY"]
 own env_port 8642
 own env_key valid
 own answer health 200 {{"status": "ok", "platform": "hermes-agent"}}

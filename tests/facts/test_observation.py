@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,16 +13,18 @@ from pyinfra.api.exceptions import FactProcessError
 
 from pyinfra_hermes.facts.agents import HermesAgents
 from pyinfra_hermes.facts.host import HermesHost
+from pyinfra_hermes.facts.leaves import Difference, difference, flat, leaf_digest, leaf_key, shown
 from pyinfra_hermes.facts.observation import (
     Account,
     AgentState,
+    CopiedCredential,
     CutOff,
     Listener,
     Observation,
     PathState,
     Release,
-    leaf_digest,
     parse,
+    variable_digest,
 )
 from pyinfra_hermes.facts.starting import HermesStart, Start
 
@@ -63,7 +66,10 @@ def test_an_agent_that_runs() -> None:
     assert agent.linger
     assert (agent.processes, agent.stray_processes) == (3, 1)
     assert (agent.env_port, agent.env_key_valid) == (8642, True)
-    assert agent.leaves == {"model.provider": DIGEST, "mcp.a|b c": DIGEST}
+    assert agent.leaves == {leaf_key(["model", "provider"]): DIGEST, leaf_key(["mcp", "a|b c"]): DIGEST}
+    assert agent.set_leaves == (("model", "provider"), ("mcp_servers", "jira.example"))
+    assert agent.variables == {"API_SERVER_KEY": DIGEST}
+    assert agent.credentials == (CopiedCredential("openrouter", "env:OPENROUTER_API_KEY"),)
     assert agent.listening == Listener("127.0.0.1", 8642, 4711)
     assert agent.unit is not None
     assert (agent.unit.running, agent.unit.enabled, agent.unit.memory_bytes) == (True, True, 104857600)
@@ -85,7 +91,14 @@ def test_lines_belong_to_the_agent_above_them() -> None:
 
 def test_traces_tell_what_is_left() -> None:
     observed = parse(WHOLE)
-    assert observed.agent("maurice").traces == ("account maurice", "home", "unit", "linger", "3 processes")
+    assert observed.agent("maurice").traces == (
+        "account maurice",
+        "home",
+        "unit",
+        "record of leaves",
+        "linger",
+        "3 processes",
+    )
     assert observed.agent("old").traces == ("unit",)
     assert observed.agent("nobody-here").traces == ()
 
@@ -130,6 +143,23 @@ def test_a_body_that_is_not_json_is_none_and_an_agent_without_answer_has_status_
     assert with_line("own answer detailed", "own answer detailed 200 [1]").agent("maurice").channels == {}
 
 
+def test_channels_of_an_earlier_start_are_not_told_and_complaints_are() -> None:
+    def platform(updated: str) -> dict[str, str]:
+        return {"state": "retrying", "error_message": "no answer", "updated_at": updated}
+
+    # The unit became active at 17:00:00; the daemon keeps what it knew before that.
+    told = {
+        "discord": platform("2026-11-22T16:59:59.999999+00:00"),
+        "slack": platform("2026-11-22T18:00:00.000001+01:00"),
+        "irc": platform("yesterday"),
+        "email": platform("2026-11-22T16:00:00"),
+    }
+    found = with_line("own answer detailed", f"own answer detailed 200 {json.dumps({'platforms': told})}")
+    agent = found.agent("maurice")
+    assert agent.channels == dict.fromkeys(("slack", "irc", "email"), "retrying")
+    assert agent.channel_complaints == dict.fromkeys(("slack", "irc", "email"), "no answer")
+
+
 def test_memory_without_accounting_is_none() -> None:
     for text in ("[not set]", "18446744073709551615", ""):
         unit = with_line("unit MemoryCurrent", f"unit MemoryCurrent={text}").agent("maurice").unit
@@ -148,19 +178,93 @@ def test_a_file_is_the_same_only_with_content_mode_and_owner() -> None:
 
 
 def test_a_config_fits_when_our_leaves_are_there_and_private() -> None:
-    leaf = {"a.b": 1}
-    digests = {"a.b": leaf_digest(1), "x.y": DIGEST}
+    leaf = {("a", "b"): 1}
+    digests = {leaf_key(["a", "b"]): leaf_digest(1), leaf_key(["x", "y"]): DIGEST}
     file = PathState("regular file", "600", "m", "m", 1, DIGEST)
     state = AgentState("m", paths={"config": file}, leaves=digests)
-    assert state.config_has(leaf, ["a.c", "x.yy"])
-    assert not state.config_has({"a.b": True}, [])
-    assert not state.config_has({"a.b": "1"}, [])
-    assert not state.config_has({"a.c": 1}, [])
-    assert not state.config_has(leaf, ["x"])
-    assert not state.config_has(leaf, ["x.y"])
+    assert state.config_has(leaf, [("a", "c"), ("x", "yy"), ("x.y",)])
+    assert not state.config_has({("a", "b"): True}, [])
+    assert not state.config_has({("a", "b"): "1"}, [])
+    assert not state.config_has({("a", "c"): 1}, [])
+    assert not state.config_has(leaf, [("x",)])
+    assert not state.config_has(leaf, [("x", "y")])
     assert not AgentState("m", leaves=digests).config_has(leaf, [])
+    assert not AgentState("m", paths={"config": file}, leaves=digests, set_leaves=(("a", "b"), ("x", "y"))).config_has(
+        leaf, []
+    )
     open_to_all = PathState("regular file", "644", "m", "m", 1, DIGEST)
     assert not AgentState("m", paths={"config": open_to_all}, leaves=digests).config_has(leaf, [])
+
+
+_OBSERVED = {
+    leaf_key(path): leaf_digest(value)
+    for block in (
+        (("model", "default"), "m"),
+        (("mcp_servers", "jira"), {"command": "x", "args": ["a"], "env": {"A.B": "1"}}),
+        (("mcp_servers", "theirs"), {"command": "y"}),
+        (("empty",), {}),
+    )
+    for path, value in flat(*block)
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ours", "changed", "removed"),
+    [
+        ({}, (), (), ()),
+        ({("model", "default"): "m"}, (("model", "default"),), (), ()),
+        ({("model", "default"): "n"}, (), (("model", "default"),), ()),
+        ({}, (("model", "default"), ("model", "base_url")), (), (("model", "default"),)),
+        # A block is ours as a whole.
+        ({("mcp_servers", "jira"): {"command": "x", "args": ["a"], "env": {"A.B": "1"}}}, (), (), ()),
+        (
+            {("mcp_servers", "jira"): {"command": "x", "args": ["a"]}},
+            (),
+            (),
+            (("mcp_servers", "jira", "env", "A.B"),),
+        ),
+        ({("mcp_servers", "jira"): {}}, (), (("mcp_servers", "jira"),), ...),
+        ({}, (("mcp_servers", "jira"),), (), (("mcp_servers", "jira"),)),
+        # What is wanted below or above what was once set.
+        ({("mcp_servers", "jira", "command"): "x"}, (("mcp_servers", "jira"),), (), (("mcp_servers", "jira"),)),
+        (
+            {("mcp_servers", "theirs"): {"command": "y"}},
+            (("mcp_servers", "theirs", "command"),),
+            (),
+            (),
+        ),
+        ({("empty",): {}}, (), (), ()),
+        ({("empty", "x"): 1}, (), (("empty", "x"),), ()),
+        ({("model",): {"default": "m"}}, (("model", "default"),), (), ()),
+    ],
+)
+def test_what_differs_is_what_is_ours(wanted: Any, ours: Any, changed: Any, removed: Any) -> None:
+    found = difference(_OBSERVED, wanted, ours)
+    assert found.changed == changed
+    if removed is not ...:
+        assert found == Difference(changed, removed)
+    assert bool(found) is bool(changed or found.removed)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [(("a", "b"), "a.b"), (("a.b", "c d", ""), '"a.b"."c d".""'), (("é", '"'), 'é."\\""')],
+)
+def test_a_path_is_shown_so_that_its_keys_can_be_told_apart(path: tuple[str, ...], text: str) -> None:
+    assert shown(path) == text
+
+
+def test_a_spoilt_record_is_no_record() -> None:
+    for text in ("", "x", "3", "[3]", '{"a": 1}'):
+        assert with_line("set_leaves", f"set_leaves {text}").agent("maurice").set_leaves is None
+    assert with_line("set_leaves", None).agent("maurice").set_leaves is None
+
+
+def test_a_variable_has_a_digest_that_nobody_repeats_without_the_key() -> None:
+    digest = variable_digest("k", "A", "hunter2")
+    assert digest != variable_digest("l", "A", "hunter2")
+    assert digest != variable_digest("k", "B", "hunter2")
+    assert digest == variable_digest("k", "A", "hunter2")
 
 
 @pytest.mark.parametrize("length", [*range(0, len(WHOLE) - 1, 7), len(WHOLE) - 1])
@@ -274,6 +378,10 @@ def test_any_output_is_a_start_or_fails_one_host(lines: list[str]) -> None:
         "own path env|x",
         "own leaf x 3",
         "own leaf x y",
+        "own set_leaves [[]]",
+        "own credential x",
+        "own credential [1]",
+        "own variable",
         "own answer",
         "own",
         "own ",
@@ -292,6 +400,7 @@ def test_an_agent_cannot_speak_of_others_nor_silence_its_host(line: str) -> None
         honest.slice,
     )
     assert spoilt.agent("old") == honest.agent("old")
+    assert ours.set_leaves == theirs.set_leaves
     assert (ours.account, ours.unit, ours.paths, ours.linger, ours.processes) == (
         theirs.account,
         theirs.unit,
@@ -325,5 +434,6 @@ def test_digests_differ_when_values_do(one: object, other: object) -> None:
 
 def test_the_samples_hold_every_kind_of_line() -> None:
     words = {line.removeprefix("own ").split()[0] for line in [*HOST, *AGENT, *TRACE]}
-    kinds = "host listener path release agent linger unit account processes leaf env_port env_key answer"
+    kinds = "host listener path release agent linger unit account processes leaf set_leaves variable credential"
+    kinds += " env_port env_key answer"
     assert words == set(kinds.split())

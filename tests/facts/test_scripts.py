@@ -158,6 +158,7 @@ def test_both_rooms_mean_the_same_account_header_and_folder() -> None:
     assert script.ACCOUNT_COMMENT == layout.ACCOUNT_COMMENT
     assert script.UNIT_HEADER == layout.UNIT_HEADER
     assert script.RELEASES == layout.RELEASES
+    assert script.TOOLS == layout.TOOLS
 
 
 def test_a_script_travels_without_its_comments() -> None:

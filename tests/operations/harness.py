@@ -14,6 +14,7 @@ from pyinfra_testing.util import FakeState, create_host
 
 from pyinfra_hermes.facts.observation import AgentState, Observation, PathState, parse
 from pyinfra_hermes.facts.starting import Start
+from pyinfra_hermes.operations.announcing import Change, listening
 
 from ..facts.captured import AGENT, DIGEST, HOST
 
@@ -41,6 +42,8 @@ def maurice(**fields: Any) -> AgentState:
 class Yielded:
     commands: list[StringCommand | FileUploadCommand]
     noop: str | None
+    #: What the operation announced before it acted.
+    changes: tuple[Change, ...] = ()
 
     @property
     def raw(self) -> list[str]:
@@ -76,5 +79,5 @@ def yielded(
     }
     facts = {"agents.HermesAgents": {get_kwargs_str({"names": names}): observed}, "starting.HermesStart": answers}
     host = create_host(state, facts=facts)
-    with ctx_state.use(state), ctx_host.use(host):
-        return Yielded(list(operation._inner(**kwargs)), host.noop_description)
+    with ctx_state.use(state), ctx_host.use(host), listening(host) as changes:
+        return Yielded(list(operation._inner(**kwargs)), host.noop_description, tuple(changes))

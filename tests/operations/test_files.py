@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyinfra.api import HiddenValue, QuoteString
+from pyinfra.api.operation import OperationMeta
 
+from pyinfra_hermes.facts.leaves import Json, KeyPath, flat, leaf_digest, leaf_key
+from pyinfra_hermes.facts.observation import CopiedCredential, Observation, UnitState
 from pyinfra_hermes.operations import commands, files
 
 from .harness import BARE, RUNNING, Yielded, file, maurice, packaged, stdin, with_agent, yielded
 
+UNIT = UnitState("loaded", "active", "running", True, 0, "success", 0, 1, False, None, "")
 SECRET = "A_KEY=hunter2\n"
 ENV = "/home/maurice/.hermes/.env"
 
@@ -131,39 +140,249 @@ def test_what_users_gave_is_quoted_into_the_agents_script() -> None:
 
 
 CONFIG = "/home/maurice/.hermes/config.yaml"
+MODEL = {("model", "default"): "m", ("model", "context_length"): 1}
+JIRA: dict[KeyPath, Json] = {("mcp_servers", "jira"): {"command": "/usr/bin/npx", "args": ["-y"]}}
 
 
-def config_leaves(observed: object = BARE) -> Yielded:
+def digests(leaves: Mapping[KeyPath, Json]) -> dict[str, str]:
+    return {leaf_key(leaf): leaf_digest(value) for path, block in leaves.items() for leaf, value in flat(path, block)}
+
+
+def config_leaves(observed: Observation | None = BARE, leaves: Mapping[KeyPath, Json] = MODEL) -> Yielded:
     return yielded(
         files.config_leaves,
-        observed,  # type: ignore[arg-type]
+        observed,
         agent="maurice",
         path=CONFIG,
-        python="/opt/r/python",
-        leaves={"model.default": "m", "model.context_length": 1},
-        absent=["model.api_key"],
+        python="/opt/r/bin/python",
+        leaves=leaves,
+        absent=[("model", "api_key")],
     )
+
+
+def with_config(leaves: Mapping[KeyPath, Json], **fields: Any) -> Observation:
+    return with_agent(BARE, **vars(maurice(paths={"config": file()}, leaves=digests(leaves), **fields)))
+
+
+def noted(text: str) -> str:
+    part = "/var/lib/pyinfra-hermes/maurice.leaves.part"
+    return f"printf '%s\\n' '{text}' > {part} && sync -- {part} && mv -fT -- {part} {part.removesuffix('.part')}"
 
 
 @pytest.mark.parametrize(
-    "state",
+    "observed",
     [
-        maurice(),
-        maurice(paths={"config": file()}),
-        maurice(paths={"config": file()}, leaves={"model.default": "0" * 64, "model.context_length": "0" * 64}),
+        with_agent(BARE, **vars(maurice())),
+        with_config({}),
+        with_config({("model", "default"): "other", ("model", "context_length"): "1"}),
+        with_config({**MODEL, ("model", "api_key"): "x"}),
     ],
 )
-def test_leaves_that_differ_are_written_by_the_releases_python_as_the_agent(state: object) -> None:
-    command = config_leaves(with_agent(BARE, **vars(state))).only
+def test_leaves_that_differ_are_written_by_the_releases_python_as_the_agent(observed: Observation) -> None:
+    command = config_leaves(observed).only
     raw = command.get_raw_value()
-    assert raw.startswith(
-        "mkdir -p -- /var/lib/pyinfra-hermes && : > /var/lib/pyinfra-hermes/maurice.restart && setpriv "
-    )
+    record = noted('[["model", "context_length"], ["model", "default"]]')
+    first = "mkdir -p -- /var/lib/pyinfra-hermes && : > /var/lib/pyinfra-hermes/maurice.restart"
+    assert raw.startswith(f"{first} && {record} && setpriv ")
+    assert raw.endswith(f" && {record}")
     assert json.loads(stdin(command) or "") == {
         "path": CONFIG,
-        "set": {"model.default": "m", "model.context_length": 1},
-        "absent": ["model.api_key"],
+        "set": [[["model", "default"], "m"], [["model", "context_length"], 1]],
+        "absent": [["model", "api_key"]],
     }
     # The script comes through three shells whole.
-    inner = raw.split(" sh -c ", 1)[1].replace("/opt/r/python -I -c", "printf %s")
+    inner = raw.removesuffix(f" && {record}").split(" sh -c ", 1)[1].replace("/opt/r/bin/python -I -c", "printf %s")
     assert run_shell(f"sh -c {inner}").stdout == packaged("config.py.txt")
+
+
+def test_leaves_that_are_there_are_left_alone() -> None:
+    for recorded in (None, tuple(MODEL), (*MODEL, ("gone", "by hand"))):
+        found = config_leaves(with_config({**MODEL, ("foreign", "leaf"): 2}, set_leaves=recorded))
+        assert (found.commands, found.noop) == ([], f"file {CONFIG} has what we set")
+
+
+def test_what_was_set_and_is_no_longer_wanted_goes_and_the_record_follows() -> None:
+    old = ("mcp_servers", "a.b")
+    found = config_leaves(with_config({**MODEL, old: {"command": "x"}}, set_leaves=(*MODEL, old)))
+    assert json.loads(stdin(found.only) or "")["absent"] == [
+        ["model", "default"],
+        ["model", "context_length"],
+        ["mcp_servers", "a.b"],
+        ["model", "api_key"],
+    ]
+    union, new = found.raw[0].split("printf '%s\\n' '")[1:]
+    assert "a.b" in union.split("'")[0]
+    assert new.startswith('[["model", "context_length"], ["model", "default"]]')
+
+
+def test_what_is_there_by_somebody_else_and_the_same_becomes_ours_on_record() -> None:
+    found = config_leaves(with_config({**MODEL, **JIRA}, set_leaves=tuple(MODEL)), {**MODEL, **JIRA})
+    assert "mcp_servers" in found.raw[0]
+    assert config_leaves(with_config({**MODEL, **JIRA}), {**MODEL, **JIRA}).commands
+
+
+@pytest.mark.parametrize("recorded", [None, (), tuple(MODEL)])
+def test_a_block_of_somebody_else_is_not_overwritten(recorded: tuple[KeyPath, ...] | None) -> None:
+    theirs: dict[KeyPath, Json] = {("mcp_servers", "jira"): {"command": "theirs"}}
+    found = config_leaves(with_config({**MODEL, **theirs}, set_leaves=recorded), {**MODEL, **JIRA})
+    result = run_shell(found.raw[0])
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"{CONFIG}: mcp_servers.jira is there already and was not put there by pyinfra-hermes; nothing was written. "
+        "Give ours another name, or take that one away with: sudo -u maurice env HERMES_HOME=/home/maurice/.hermes "
+        "/opt/r/bin/hermes mcp remove jira\n"
+    )
+
+
+def test_a_block_of_ours_that_was_edited_by_hand_is_put_back() -> None:
+    edited: dict[KeyPath, Json] = {("mcp_servers", "jira"): {"command": "/usr/bin/npx", "args": ["-y"], "env": {}}}
+    observed = with_config({**MODEL, **edited}, set_leaves=(*MODEL, *JIRA))
+    assert json.loads(stdin(config_leaves(observed, {**MODEL, **JIRA}).only) or "")["set"][-1][1] == {
+        "command": "/usr/bin/npx",
+        "args": ["-y"],
+    }
+
+
+def test_a_scalar_that_we_want_is_nobodys_block() -> None:
+    assert len(config_leaves(with_config({("model", "default"): "theirs"}, set_leaves=())).commands) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"config_error": "line 3: x"},
+            f"{CONFIG}: line 3: x; nothing was written. Mend or remove the file.",
+        ),
+        (
+            {"paths": {"config": file(None, "700", kind="directory")}},
+            f"{CONFIG} is a directory; move it away",
+        ),
+    ],
+)
+def test_what_cannot_be_edited_is_refused(fields: dict[str, Any], reason: str) -> None:
+    found = config_leaves(with_agent(BARE, **vars(maurice(**fields))))
+    assert run_shell(found.raw[0]).stderr == f"{reason}\n"
+    assert stdin(found.only) is None
+
+
+def test_an_unobserved_host_is_not_configured() -> None:
+    assert config_leaves(None).raw == [
+        "echo 'the host could not be observed, see above; nothing was changed' >&2; exit 1"
+    ]
+
+
+AUTH = "/home/maurice/.hermes/auth.json"
+
+
+def stale_credentials(
+    *sources: str, running: bool = True, keep: tuple[str, ...] = (), env_changed: bool = False
+) -> Yielded:
+    unit = replace(RUNNING.agent("maurice").unit or UNIT, active="active" if running else "inactive")
+    copies = tuple(CopiedCredential("openrouter", source) for source in sources)
+    return yielded(
+        files.stale_credentials,
+        with_agent(BARE, **vars(maurice(credentials=copies, unit=unit))),
+        agent="maurice",
+        path=AUTH,
+        python="/opt/r/bin/python",
+        service="hermes-maurice.service",
+        keep=keep,
+        after=[OperationMeta("x", env_changed)],
+    )
+
+
+def test_copies_of_variables_that_are_there_and_logins_of_the_user_stay() -> None:
+    found = stale_credentials("env:A_KEY", "manual", "device_code", "config:mine", keep=("env:A_KEY",))
+    assert (found.commands, found.noop) == ([], f"file {AUTH} has no copies of credentials that are gone")
+
+
+def test_a_running_daemon_is_stopped_before_its_copies_go_and_started_when_that_fails() -> None:
+    command = stale_credentials("env:A_KEY", "env:B_KEY", keep=("env:A_KEY",)).only
+    raw = command.get_raw_value()
+    assert raw.startswith(
+        "mkdir -p -- /var/lib/pyinfra-hermes && : > /var/lib/pyinfra-hermes/maurice.restart "
+        "&& systemctl stop hermes-maurice.service && { setpriv "
+    )
+    assert raw.endswith(" || { systemctl start hermes-maurice.service ; exit 1; } ; }")
+    assert json.loads(stdin(command) or "") == {"path": AUTH, "keep": ["env:A_KEY"]}
+
+
+def test_copies_go_without_a_stop_when_nothing_runs() -> None:
+    command = stale_credentials("model_config", running=False).only
+    assert command.get_raw_value().startswith("setpriv ")
+    assert json.loads(stdin(command) or "") == {"path": AUTH, "keep": []}
+
+
+def test_after_a_change_of_the_variables_every_copy_is_of_an_old_value() -> None:
+    command = stale_credentials("env:A_KEY", keep=("env:A_KEY",), env_changed=True).only
+    assert json.loads(stdin(command) or "") == {"path": AUTH, "keep": []}
+
+
+STORE = {
+    "version": 1,
+    "providers": {"nous": {"access_token": "theirs"}},
+    "credential_pool": {
+        "openrouter": [{"source": "env:OLD", "access_token": "hunter2"}],
+        "anthropic": [
+            {"source": "env:NEW", "access_token": "new"},
+            {"source": "hermes_pkce", "access_token": "login"},
+            {"source": "env:OLD", "access_token": "hunter2"},
+        ],
+        "custom:x": [{"source": "model_config", "access_token": "hunter2"}, {"source": "config:x"}],
+        "odd": {"a": 1},
+        "manual": [{"source": "manual", "access_token": "typed"}, "text"],
+    },
+}
+
+
+def purge(path: Path, keep: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", "-c", packaged("credentials.py.txt")],
+        input=json.dumps({"path": str(path), "keep": keep}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_only_copies_of_what_is_gone_are_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps(STORE))
+    assert (purge(path, ["env:NEW"]).returncode, path.stat().st_mode & 0o7777) == (0, 0o600)
+    assert "hunter2" not in path.read_text()
+    expected = json.loads(json.dumps(STORE))
+    pools = expected["credential_pool"]
+    del pools["openrouter"], pools["anthropic"][2], pools["custom:x"][0]
+    assert json.loads(path.read_text()) == expected
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["auth.json", "auth.lock"]
+
+
+def test_a_store_that_cannot_be_read_is_left_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "auth.json"
+    assert purge(path, []).returncode == 0
+    path.write_text("{hunter2")
+    result = purge(path, [])
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"{path} is not JSON: ")
+    assert "hunter2" not in result.stderr
+    assert path.read_text() == "{hunter2"
+
+
+def test_the_daemons_lock_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps(STORE))
+    with (tmp_path / "auth.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        command = [sys.executable, "-I", "-c", packaged("credentials.py.txt")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as waiting:
+            assert waiting.stdin is not None
+            waiting.stdin.write(json.dumps({"path": str(path), "keep": []}))
+            waiting.stdin.close()
+            with pytest.raises(subprocess.TimeoutExpired):
+                waiting.wait(0.5)
+            assert "hunter2" in path.read_text()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            assert waiting.wait(30) == 0
+    assert "hunter2" not in path.read_text()

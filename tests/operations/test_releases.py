@@ -10,7 +10,7 @@ from pyinfra.api import FileUploadCommand, StringCommand
 
 from pyinfra_hermes.facts.observation import Observation
 from pyinfra_hermes.operations import releases
-from pyinfra_hermes.operations.releases import NoWheels
+from pyinfra_hermes.operations.wheels import NoWheels
 
 from .harness import BARE, RUNNING, Yielded, packaged, stdin, yielded
 
@@ -48,8 +48,8 @@ def test_a_release_is_staged_uploaded_and_built() -> None:
     # Made by the login itself: root would have to trust what lies in /tmp.
     assert stage.connector_arguments == upload.connector_arguments == {"_sudo": False}
     assert isinstance(build, StringCommand)
-    assert build.get_raw_value() == f"sh -s -- /opt/pyinfra-hermes/releases {RELEASE} 2026.5.7 {folder[1]}"
-    assert stdin(build) == packaged("release.sh").replace("@LOCK@", LOCK.rstrip("\n"))
+    assert build.get_raw_value() == f"sh -s -- /opt/pyinfra-hermes/releases {RELEASE} RELEASE {folder[1]} 2026.5.7"
+    assert stdin(build) == (packaged("wheels.sh") + packaged("release.sh")).replace("@LOCK@", LOCK.rstrip("\n"))
     assert "@LOCK@" not in (stdin(build) or "")
 
 
@@ -70,7 +70,7 @@ def test_nothing_is_fetched_for_an_unobserved_host() -> None:
     assert found.raw[0].endswith("exit 1")
 
 
-@pytest.mark.parametrize("name", ["release.sh", "remove.sh"])
+@pytest.mark.parametrize("name", ["wheels.sh", "remove.sh"])
 def test_a_script_that_runs_as_root_has_its_own_path_and_stops_at_unset_names(name: str) -> None:
     text = packaged(name)
     assert re.search(r"^set -e?u$", text, re.M)
