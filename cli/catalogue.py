@@ -30,6 +30,7 @@ def described(entry: Declaration) -> dict[str, Any]:
                 "secret": f.secret,
                 "required": f.required,
                 "default": f.default,
+                "choices": list(f.choices),
                 "help": f.help,
             }
             for f in entry.fields
@@ -52,17 +53,25 @@ def print_types(catalogue: Mapping[str, Declaration], chosen: str | None, format
         return
     if chosen is None:
         table(
-            ("TYPE", "TITLE", "CREDENTIAL"),
-            [(r["name"], r["title"], r["credential_url"]) for r in rows],
+            ("TYPE", "TITLE", "FIELDS", "SINCE", "CREDENTIAL"),
+            [
+                (r["name"], r["title"], ", ".join(f["name"] for f in r["fields"]), r["since"], r["credential_url"])
+                for r in rows
+            ],
             "There are none.",
         )
         return
-    click.echo(f"{rows[0]['title']}; credential: {rows[0]['credential_url']}")
+    click.echo(f"{rows[0]['title']}; since Hermes {rows[0]['since']}; credential: {rows[0]['credential_url']}")
     table(
         ("FIELD", "OPTION", "NEEDED", "DEFAULT", "WHAT IT IS"),
         [
-            (f["label"], f["option"], "yes" if f["required"] else "no", str(f["default"] or "-"), f["help"])
+            (f["label"], f["option"], "yes" if f["required"] else "no", str(f["default"] or "-"), _about(f))
             for f in rows[0]["fields"]
         ],
         "It has no fields.",
     )
+
+
+def _about(field: Mapping[str, Any]) -> str:
+    choices = f" ({', '.join(field['choices'])})" if field["choices"] else ""
+    return f"{field['help']}{choices}"

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from pyinfra_hermes.deploys.model.providers import CATALOGUE, Field, ProviderType, provider_type
-from pyinfra_hermes.deploys.model.secret import Secret
+from pyinfra_hermes.deploys.model.providers import CATALOGUE, provider_type
 
+from .. import fields
 from ..output import emit, format_option, table
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _field_options(command: F) -> F:
-    """Give a command one flag per non-secret field of the catalogue, and two ways in for each secret one."""
-    fields = {f.name: f for entry in CATALOGUE.values() for f in entry.fields}
-    for f in reversed(fields.values()):
-        flag = f.name.replace("_", "-")
-        if f.secret:
-            command = click.option(
-                f"--{flag}-file", type=click.Path(), help=f"Read it from a file. {f.label}: {f.help}."
-            )(command)
-            command = click.option(
-                f"--{flag}-stdin", is_flag=True, help=f"Read it from standard input. {f.label}: {f.help}."
-            )(command)
-        else:
-            command = click.option(f"--{flag}", type=int if f.kind == "integer" else str, help=f"{f.label}: {f.help}.")(
-                command
-            )
-    return command
 
 
 @click.group()
@@ -42,7 +20,7 @@ def provider() -> None:
 @provider.command()
 @click.argument("name")
 @click.option("--type", "type_", type=click.Choice(list(CATALOGUE)), help="Kind of provider.")
-@_field_options
+@fields.field_options(CATALOGUE.values())
 def add(name: str, type_: str | None, **given: Any) -> None:
     """
     Take a provider on record under NAME.
@@ -54,10 +32,7 @@ def add(name: str, type_: str | None, **given: Any) -> None:
 
     chosen = type_ or asking.choice("Type", "--type", list(CATALOGUE))
     declaration = provider_type(chosen)
-    options = {f.name: _value(f, given) for f in declaration.fields if not f.secret}
-    checked = declaration.options({k: v for k, v in options.items() if v is not None})
-    secrets = _secrets(declaration, given)
-    add_provider(name, declaration, checked, secrets)
+    add_provider(name, declaration, fields.answers(declaration, given))
     click.echo(f"Provider {name!r} added successfully!")
     click.echo(f"Next: clm agent configure AGENT --provider {name}")
 
@@ -83,6 +58,90 @@ def list_(format_: str) -> None:
 
 
 @provider.command()
+@click.argument("type_", metavar="[TYPE]", required=False, type=click.Choice(list(CATALOGUE)))
+@format_option
+def types(type_: str | None, format_: str) -> None:
+    """Show what kinds of providers there are, or what one of them asks for."""
+    from ..catalogue import print_types
+
+    print_types(CATALOGUE, type_, format_)
+
+
+@provider.command()
+@click.argument("name")
+@format_option
+def show(name: str, format_: str) -> None:
+    """Show a provider. Keys are never shown, only whether there is one."""
+    from ..providers import shown
+
+    row = shown(name)
+    if emit(row, format_):
+        return
+    secrets = "encrypted" if row["secrets"] is None else ", ".join(row["secrets"]) or "none"
+    facts = {
+        "name": name, "type": row["type"], **row["options"], "secrets": secrets,
+        "used by": ", ".join(row["used_by"]) or "-", "created": row["created_at"], "changed": row["updated_at"],
+    }  # fmt: skip
+    for label, value in facts.items():
+        click.echo(f"{label:<16} {value}")
+
+
+@provider.command()
+@click.argument("name")
+@fields.field_options(CATALOGUE.values())
+@click.option("--unset", multiple=True, metavar="FIELD", help="Take a value or key away. Can be given several times.")
+def edit(name: str, unset: tuple[str, ...], **given: Any) -> None:
+    """Change settings or keys of a provider. It reaches its agents when they are configured next."""
+    from ..providers import edit_provider
+
+    edited = edit_provider(name, given, unset)
+    if not edited.changed:
+        click.echo(f"Provider {name!r} is like that already; nothing was changed.")
+        return
+    click.echo(f"Provider {name!r} updated.")
+    for instance in edited.users:
+        click.echo(
+            f"- {instance.key} uses it. To apply: clm agent configure {instance.host.name}/{instance.agent.name}"
+        )
+
+
+@provider.command()
+@click.argument("name")
+@click.option("--agent", help="Ask from this agent's host, about its model.")
+@click.option("--model", help="Ask about another model than the one on record.")
+@format_option
+def test(name: str, agent: str | None, model: str | None, format_: str) -> None:
+    """
+    Ask a provider whether its key and model can be used.
+
+    Exit 0: yes. 7: the service answers, and refuses. 1: it does not answer. 4: the agent's host does not.
+    """
+    from .. import connectivity
+
+    verdict = connectivity.test(connectivity.known(name, agent, model))
+    problem = connectivity.problem(name, verdict)
+    if not emit({"name": name, "outcome": verdict.outcome, "text": verdict.sentence}, format_):
+        if not verdict.ok:
+            raise problem
+        click.echo(verdict.sentence)
+    elif not verdict.ok:
+        raise click.exceptions.Exit(problem.exit)
+
+
+@provider.command()
+@click.argument("name")
+@click.option("--agent", help="Ask from this agent's host.")
+@format_option
+def models(name: str, agent: str | None, format_: str) -> None:
+    """Show the models that a provider offers to its key."""
+    from .. import connectivity
+
+    found = connectivity.models(connectivity.known(name, agent))
+    if not emit(found, format_):
+        click.echo("\n".join(found) or f"Provider {name!r} lists no models.")
+
+
+@provider.command()
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Leave the agents that use it without a provider.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -97,30 +156,3 @@ def remove(name: str, force: bool, yes: bool) -> None:
     for instance in detached:
         click.echo(f"- {instance.key}: onboarding is at {instance.agent.onboarding_state}")
         click.echo(f"    clm agent configure {instance.host.name}/{instance.agent.name} --provider OTHER")
-
-
-def _value(field: Field, given: dict[str, Any]) -> Any:
-    from .. import asking
-
-    value = given.get(field.name)
-    if value is None and field.required and field.default is None:
-        return asking.text(field.label, f"--{field.name.replace('_', '-')}")
-    return value
-
-
-def _secrets(declaration: ProviderType, given: dict[str, Any]) -> dict[str, Secret]:
-    from .. import asking
-
-    found: dict[str, Secret] = {}
-    for field in declaration.secrets:
-        flag = field.name.replace("_", "-")
-        value: Secret | None
-        if given.get(f"{field.name}_stdin"):
-            value = asking.from_stdin()
-        elif given.get(f"{field.name}_file"):
-            value = asking.from_file(given[f"{field.name}_file"])
-        else:
-            value = asking.hidden(field.label, f"--{flag}-stdin or --{flag}-file", field.required)
-        if value is not None:
-            found[field.name] = value
-    return found

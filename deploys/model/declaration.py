@@ -152,6 +152,15 @@ def as_text(value: Value) -> str:
 
 
 @dataclass(frozen=True)
+class SecretFile:
+    """A file that the daemon reads a credential from, in ``~/.hermes/credentials``."""
+
+    content: Secret
+    #: The variable of ``.env`` that tells the daemon where the file is.
+    variable: str
+
+
+@dataclass(frozen=True)
 class Rendered:
     """What an entry contributes to an agent's files."""
 
@@ -159,6 +168,8 @@ class Rendered:
     env: Mapping[str, Secret | str] = field(default_factory=dict)
     #: Leaves of ``config.yaml``; of secrets only ``${VARIABLE}``.
     config: Mapping[KeyPath, Json] = field(default_factory=dict)
+    #: Files with credentials, by their names.
+    files: Mapping[str, SecretFile] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -53,13 +52,23 @@ _LONGEST_QUOTE = 200
 
 
 @dataclass(frozen=True)
+class Moment:
+    """The time of a request, which signatures hold; nothing here looks at a clock."""
+
+    #: Since the epoch.
+    seconds: int
+    #: In UTC, like 20261122T210000Z.
+    stamp: str
+
+
+@dataclass(frozen=True)
 class Request:
-    """One request over HTTP. Its secrets are values of headers, never part of the URL."""
+    """One request over HTTP. Its secrets are values of headers or the body, never part of the URL."""
 
     url: str
     headers: Mapping[str, Secret | str] = field(default_factory=dict)
-    #: JSON that is posted; without it the request is a GET.
-    body: str | None = None
+    #: What is posted, JSON when no header says otherwise; without it the request is a GET.
+    body: str | Secret | None = None
     #: What is given up after.
     seconds: int = 10
     #: Whether the URL or the body names the model, so that a 404 is about the model.
@@ -127,11 +136,13 @@ class Probe:
     #: What an `ok` proves.
     proves: str
     #: Requests that prove it, by settings, secrets and the time of day.
-    ask: Callable[[Options, Secrets, datetime], tuple[Request, ...]]
+    ask: Callable[[Options, Secrets, Moment], tuple[Request, ...]]
     #: Requests that list models; None where a service does not tell which can be used.
-    models: Callable[[Options, Secrets, datetime], tuple[Request, ...]] | None = None
+    models: Callable[[Options, Secrets, Moment], tuple[Request, ...]] | None = None
     #: What an error means, where the service's own words say more than the status.
     meaning: Callable[[Response], Outcome | None] = lambda response: None
+    #: Whether a model that is not listed cannot be used; a router takes names that it lists nowhere.
+    lists_all: bool = True
 
 
 @dataclass(frozen=True)
@@ -244,7 +255,8 @@ def _sentence(
     status = answer.status if isinstance(answer, Response) else 0
     near = difflib.get_close_matches(model, known, n=3, cutoff=0.5)
     sentences: dict[Outcome, str] = {
-        "unauthorized": f"API key for {service!r} appears to be invalid. Check your API key is correct.",
+        "unauthorized": f"API key for {service!r} appears to be invalid. Check your API key is correct."
+        + (f" It says: {said}" if said else ""),
         "forbidden": f"{service} takes the key and forbids its use (403){quoted}",
         "no-model": f"{service} has no model {model!r}"
         + (f"; it has {', '.join(near)}" if near else f"; it has {len(known)} others" if known else quoted),

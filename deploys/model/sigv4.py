@@ -6,7 +6,6 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from .secret import Secret
@@ -31,16 +30,17 @@ def signed(
     credentials: Credentials,
     region: str,
     service: str,
-    at: datetime,
+    moment: str,
 ) -> dict[str, Secret | str]:
     """
-    Return the headers of a request with its signature, valid for some minutes around ``at``.
+    Return the headers of a request with its signature.
+
+    It is valid for some minutes around ``moment``, a time in UTC like ``20261122T210000Z``.
 
     ``url`` is as it is sent, its path percent-encoded once. Source: AWS, "Create a signed AWS API request"; the
     path is encoded again there for every service but S3, which this is not for.
     """
     parts = urlsplit(url)
-    moment = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     token = {} if credentials.session_token is None else {"X-Amz-Security-Token": credentials.session_token}
     added: dict[str, Secret | str] = {**headers, "X-Amz-Date": moment, **token}
     plain = {name: value.reveal() if isinstance(value, Secret) else value for name, value in added.items()}

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from pyinfra_hermes.deploys.model.adapters import ADAPTERS, FEATURES
 from pyinfra_hermes.deploys.model.layout import Layout, release_directory
-from pyinfra_hermes.deploys.model.releases import Manifest, Release, UnknownRelease, manifest
+from pyinfra_hermes.deploys.model.releases import Manifest, Release, UnknownRelease, first_with, manifest
 
 ROW: dict[str, Any] = {
     "tag": "v2026.5.7",
     "version": "0.13.0",
+    "adapter": "0.13",
+    "extras": ["messaging", "mcp"],
     "installer_sha256": "a" * 64,
     "lock": "v2026.5.7.lock",
     "lock_sha256": "b" * 64,
@@ -36,6 +39,43 @@ def test_every_lock_is_the_one_that_the_manifest_means(release: Release) -> None
     # Every requirement is pinned and every pin has a hash.
     blocks = re.split(r"^(?=\S)", lock, flags=re.M)
     assert all("--hash=sha256:" in block for block in blocks if block and not block.startswith("#"))
+
+
+@pytest.mark.parametrize("release", manifest().releases, ids=lambda release: release.tag)
+def test_every_lock_says_what_it_was_made_from(release: Release) -> None:
+    head = [line.removeprefix("#").strip() for line in release.requirements().splitlines() if line.startswith("#")]
+    assert head[0] == f"Made by scripts/lock-release {release.tag}, from:"
+    assert tuple(head[1:-1]) == release.wanted
+    assert f"[{','.join(release.extras)}]=={release.version}" in release.wanted[0]
+    # Nobody else's machine: no addresses of an index, no folders.
+    assert not re.search(r"://|--(index|find|extra)|file:|(^|\s)/", release.requirements(), re.M)
+
+
+def test_releases_are_listed_from_the_oldest_on() -> None:
+    tags = [[int(part) for part in release.calver.split(".")] for release in manifest().releases]
+    assert tags == sorted(tags)
+
+
+def test_features_belong_to_ranges_of_releases() -> None:
+    assert {release.tag: release.adapter.name for release in manifest().releases} == {
+        "v2026.5.7": "0.13",
+        "v2026.5.29.2": "0.15",
+        "v2026.7.1": "0.18",
+        "v2026.7.7.2": "0.18",
+        "v2026.7.20": "0.19",
+    }
+    assert frozenset().union(*(adapter.features for adapter in ADAPTERS.values())) == FEATURES
+    for feature in FEATURES:
+        first = first_with(feature)
+        assert first is not None and first.has(feature)
+        tags = [release.tag for release in manifest().releases]
+        assert not any(release.has(feature) for release in manifest().releases[: tags.index(first.tag)])
+
+
+def test_a_feature_that_no_listed_release_has_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = read()
+    monkeypatch.setattr("pyinfra_hermes.deploys.model.releases.manifest", lambda: old)
+    assert first_with("vertex") is None
 
 
 def test_the_default_is_listed_and_is_what_no_tag_means() -> None:
@@ -90,6 +130,9 @@ def test_a_platform_is_found_whole_or_not_at_all() -> None:
                 {"installer_sha256": ""},
                 {"python": ["3.11"]},
                 {"surprise": 1},
+                {"adapter": "0.12"},
+                {"adapter": None},
+                {"extras": "mcp"},
                 {"platforms": [{"os": "debian", "os_version": "12", "arch": "mips", "status": "tested"}]},
                 {"platforms": [{"os": "debian", "os_version": "12", "arch": "x86_64", "status": "probably"}]},
             )

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from pyinfra_hermes.deploys.model import channels
+from pyinfra_hermes.deploys.model import channels, providers
 from pyinfra_hermes.deploys.model.channels import InvalidChannel
+from pyinfra_hermes.deploys.model.declaration import Target
+from pyinfra_hermes.deploys.model.releases import manifest
 from pyinfra_hermes.deploys.model.render import CannotRender, Files, render
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec
 
 KEY = "0f" * 32
+TARGET = Target(adapter=manifest().release().adapter, port=8642)
 PROVIDER = {"type": "custom", "url": "http://h:8000", "model": "m"}
 
 
@@ -49,12 +52,21 @@ def test_no_secret_is_outside_env() -> None:
     assert KEY not in elsewhere
 
 
+def test_a_file_of_credentials_is_told_where_it_lies() -> None:
+    provider = {"type": "vertex", "model": "google/gemini-3-pro-preview"}
+    files = rendered({"service_account": Secret("{}")}, provider=provider, release="v2026.7.20")
+    assert files.credentials == {"vertex.json": Secret("{}")}
+    assert "VERTEX_CREDENTIALS_PATH=/home/maurice/.hermes/credentials/vertex.json" in assignments(files)
+    assert rendered().credentials == {}
+
+
 def test_leaves_that_are_not_set_are_removed() -> None:
     files = rendered()
-    assert files.absent_leaves == ("model.context_length",)
+    assert set(files.absent_leaves) == set(providers.LEAVES) - set(files.leaves)
+    assert ("model", "context_length") in files.absent_leaves
     assert not set(files.leaves) & set(files.absent_leaves)
     with_length = rendered(provider={**PROVIDER, "context_length": 1})
-    assert with_length.absent_leaves == ()
+    assert ("model", "context_length") not in with_length.absent_leaves
 
 
 def test_every_file_is_that_of_the_agent() -> None:
@@ -97,15 +109,15 @@ def test_a_provider_key_that_would_not_arrive_is_refused_and_not_repeated(key: s
 
 
 def test_the_api_channel_listens_on_loopback_only() -> None:
-    api = channels.CATALOGUE["api"].render(8642, {"HERMES_API_SERVER_KEY": Secret(KEY)})
-    assert api["API_SERVER_HOST"] == "127.0.0.1"
-    assert api["API_SERVER_KEY"] == Secret(KEY)
+    api = channels.CATALOGUE["api"].render({}, {"key": Secret(KEY)}, TARGET)
+    assert api.env["API_SERVER_HOST"] == "127.0.0.1"
+    assert api.env["API_SERVER_KEY"] == Secret(KEY)
     with pytest.raises(InvalidChannel):
-        channels.CATALOGUE["api"].render(8642, {})
+        channels.CATALOGUE["api"].render({}, {}, TARGET)
 
 
 def test_every_channel_is_declared_under_its_name_with_the_secrets_that_it_reads() -> None:
     for name, channel in channels.CATALOGUE.items():
         assert channel.name == name
         assert channel.title
-        channel.render(8642, {secret: Secret(KEY) for secret in channel.secrets})
+        channel.render({}, {field.name: Secret(KEY) for field in channel.secrets}, TARGET)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyinfra_hermes.deploys.model.releases import manifest
 from pyinfra_hermes.deploys.model.spec import AgentSpec, InvalidSpec, check_fleet
 
 OLLAMA = {"type": "ollama", "url": "http://127.0.0.1:11434", "model": "llama3"}
@@ -51,12 +52,19 @@ def test_every_problem_has_its_line() -> None:
 @pytest.mark.parametrize(
     ("fields", "line"),
     [
-        ({"release": "v1"}, "maurice: release: Release 'v1' is not in the manifest; listed: v2026.5.7"),
+        (
+            {"release": "v1"},
+            "maurice: release: Release 'v1' is not in the manifest; listed: "
+            + ", ".join(release.tag for release in manifest().releases),
+        ),
         ({"port": "8642"}, "maurice: port: Input should be a valid integer"),
         ({"port": True}, "maurice: port: Input should be a valid integer"),
         ({"method": "git"}, "maurice: method: Input should be 'wheel'"),
-        ({"channels": {}}, "maurice: channels: Channel 'api' is always on"),
-        ({"channels": {"api": {}, "fax": {}}}, "maurice: channels: Unknown channel 'fax'; there are: api"),
+        (
+            {"channels": {"api": {}, "fax": {}}},
+            "maurice: channels: Unknown channel 'fax'; there are: api, discord, slack, telegram, "
+            "whatsapp_cloud, signal, email, matrix, mattermost, teams, google_chat, webhook",
+        ),
         (
             {"limits": {"memory_max": "2T"}},
             "maurice: limits.memory_max: String should match pattern '^[1-9][0-9]{0,6}[MG]$'",
@@ -65,11 +73,16 @@ def test_every_problem_has_its_line() -> None:
             {"limits": {"memory_max": "2G\n"}},
             "maurice: limits.memory_max: String should match pattern '^[1-9][0-9]{0,6}[MG]$'",
         ),
-        ({"provider": {"type": "x"}}, "maurice: provider: Invalid provider type 'x'. Valid types: ollama, custom"),
+        (
+            {"provider": {"type": "x"}},
+            "maurice: provider: Invalid provider type 'x'. Valid types: openrouter, anthropic, openai, ollama, custom, "
+            "bedrock, gemini, vertex, zai, azure",
+        ),
         ({"provider": {**OLLAMA, "url": "http://[::1"}}, "maurice: provider: API URL: URL has no valid host"),
         (
             {"provider": {**OLLAMA, "url": None}},
-            "maurice: provider.options.url: should be text, a whole number, true or false",
+            "maurice: provider.options.url: should be text, a whole number, true or false, a list of texts, "
+            "or names with their texts",
         ),
         ({"provider": {"type": "ollama", "model": "m"}}, "maurice: provider: Provider type ollama needs API URL (url)"),
         (
@@ -149,7 +162,7 @@ def test_a_name_or_port_twice_on_a_host_is_refused(agents: tuple[tuple[str, int]
     ("fields", "says"),
     [
         ({"limits": {"memory_high": "3G", "memory_max": "2G"}}, "memory_high 3G is above memory_max 2G"),
-        ({"channels": {"api": {"host": "0.0.0.0"}}}, "Channel 'api' has no setting 'host'"),
+        ({"channels": {"api": {"host": "0.0.0.0"}}}, "Channel api has no field 'host'; it has none"),
         ({"release": ""}, "Release '' is not in the manifest"),
     ],
 )

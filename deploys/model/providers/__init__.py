@@ -13,9 +13,10 @@ from .gemini import GEMINI
 from .openai import OPENAI
 from .openrouter import OPENROUTER
 from .provider import InvalidProvider, ProviderType
+from .vertex import VERTEX
 from .zai import ZAI
 
-_TYPES = (OPENROUTER, ANTHROPIC, OPENAI, OLLAMA, CUSTOM, BEDROCK, GEMINI, ZAI, AZURE)
+_TYPES = (OPENROUTER, ANTHROPIC, OPENAI, OLLAMA, CUSTOM, BEDROCK, GEMINI, VERTEX, ZAI, AZURE)
 
 #: Every provider type, by name.
 CATALOGUE: Mapping[str, ProviderType] = {entry.name: entry for entry in _TYPES}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from urllib.parse import quote
 
 from ..adapters import Adapter
 from ..declaration import Field, Rendered, Value
-from ..probing import Options, Probe, Request, Secrets, ids_of_data
+from ..probing import Moment, Options, Probe, Request, Secrets, ids_of_data
 from ..secret import Secret
 from .credentials import api_key
 from .provider import ProviderType, model_leaves
@@ -30,7 +29,7 @@ def _headers(secrets: Secrets) -> dict[str, Secret | str]:
     return {"x-api-key": secrets["api_key"], "anthropic-version": "2023-06-01"}
 
 
-def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _ask(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     if "url" in options:
         # A gateway lists models under names of its own, if at all.
         return (Request(f"{options['url']}/v1/models", _headers(secrets)),)
@@ -39,7 +38,7 @@ def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...
     return (Request(url, _headers(secrets), names_model=True),)
 
 
-def _models(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _models(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     return (Request(f"{options.get('url', URL)}/v1/models?limit=1000", _headers(secrets), lists=ids_of_data),)
 
 

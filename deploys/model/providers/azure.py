@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from urllib.parse import urlsplit
 
 from ..adapters import Adapter
 from ..declaration import Field, Rendered, Value
-from ..probing import Options, Outcome, Probe, Request, Response, Secrets
+from ..probing import Moment, Options, Outcome, Probe, Request, Response, Secrets
 from ..secret import Secret
 from .credentials import api_key
 from .provider import ProviderType, model_leaves
@@ -41,7 +40,7 @@ def _render(options: Mapping[str, Value], secrets: Mapping[str, Secret], adapter
     )
 
 
-def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _ask(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     # Only a request to a deployment says whether it is there: the list of models is that of the whole region.
     mode, url, model = api_mode(options), str(options["url"]), options["model"]
     said = [{"role": "user", "content": "ping"}]

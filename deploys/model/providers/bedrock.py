@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from ..adapters import Adapter
 from ..declaration import Field, InvalidSetting, KeyPath, Rendered, Value
-from ..probing import Options, Outcome, Probe, Request, Response, Secrets
+from ..probing import Moment, Options, Outcome, Probe, Request, Response, Secrets
 from ..secret import Secret
 from ..sigv4 import Credentials, signed
 from .credentials import access_key_id, one_word
@@ -64,20 +63,18 @@ def _render(options: Mapping[str, Value], secrets: Mapping[str, Secret], adapter
     )
 
 
-def _request(
-    url: str, options: Options, secrets: Secrets, at: datetime, body: str | None = None, **more: Any
-) -> Request:
+def _request(url: str, options: Options, secrets: Secrets, at: Moment, body: str | None = None, **more: Any) -> Request:
     headers = {"Accept": "application/json", **({"Content-Type": "application/json"} if body else {})}
     if "bearer_token" in secrets:
         bearer = Secret(f"Bearer {secrets['bearer_token'].reveal()}")
         return Request(url, {**headers, "Authorization": bearer}, body, **more)
     keys = Credentials(secrets["access_key_id"], secrets["secret_access_key"], secrets.get("session_token"))
     method, region = ("POST" if body else "GET"), str(options["region"])
-    sent = signed(method, url, headers, (body or "").encode(), keys, region, "bedrock", at)
+    sent = signed(method, url, headers, (body or "").encode(), keys, region, "bedrock", at.stamp)
     return Request(url, sent, body, **more)
 
 
-def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _ask(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     # Listing models needs another permission than using one; a reply of one token proves what the agent needs.
     host = f"https://bedrock-runtime.{options['region']}.{_domain(options)}"
     url = f"{host}/model/{quote(str(options['model']), safe='')}/converse"
@@ -88,7 +85,7 @@ def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...
     return (_request(url, options, secrets, at, json.dumps(chat), seconds=30, names_model=True),)
 
 
-def _models(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _models(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     host = f"https://bedrock.{options['region']}.{_domain(options)}"
     return (
         _request(f"{host}/foundation-models?byOutputModality=TEXT", options, secrets, at, lists=_ids),
@@ -150,6 +147,6 @@ BEDROCK = ProviderType(
     credential_url="https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html",
     rule=_complete,
     render=_render,
-    probe=Probe("Bedrock", "{model} may be invoked, it answered with one token", _ask, _models, _meaning),
+    probe=Probe("Bedrock", "{model} may be invoked, it answered with one token", _ask, _models, meaning=_meaning),
     leaves=_LEAVES,
 )

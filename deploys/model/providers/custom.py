@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from urllib.parse import urlsplit
 
 from .. import names
 from ..adapters import Adapter
 from ..declaration import Field, Json, KeyPath, Rendered, Value
-from ..probing import Options, Probe, Request, Secrets, ids_of_data
+from ..probing import Moment, Options, Probe, Request, Secrets, ids_of_data
 from ..secret import Secret
 from .provider import ProviderType
 
@@ -39,7 +38,7 @@ def _render(options: Mapping[str, Value], secrets: Mapping[str, Secret], adapter
     return Rendered(env=env, config=config)
 
 
-def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _ask(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     key = secrets.get("api_key")
     headers = {"Authorization": Secret(f"Bearer {key.reveal()}")} if key else {}
     return (Request(f"{openai_base_url(str(options['url']))}/models", headers, lists=ids_of_data),)
@@ -71,5 +70,5 @@ CUSTOM = ProviderType(
     credential_url="https://docs.vllm.ai/en/stable/serving/openai_compatible_server.html",
     render=_render,
     leaves=_LEAVES,
-    probe=Probe("the server", "it has {model}", _ask, _ask),
+    probe=Probe("the server", "it has {model}", _ask, _ask, lists_all=False),
 )

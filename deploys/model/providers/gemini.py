@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from ..adapters import Adapter
 from ..declaration import Field, Rendered, Value
-from ..probing import Options, Outcome, Probe, Request, Response, Secrets
+from ..probing import Moment, Options, Outcome, Probe, Request, Response, Secrets
 from ..secret import Secret
 from .credentials import api_key
 from .provider import ProviderType, model_leaves
@@ -25,12 +24,12 @@ def _render(options: Mapping[str, Value], secrets: Mapping[str, Secret], adapter
     )
 
 
-def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _ask(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     url = f"{URL}/models/{quote(str(options['model']), safe='')}"
     return (Request(url, {"x-goog-api-key": secrets["api_key"]}, names_model=True),)
 
 
-def _models(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _models(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     return (Request(f"{URL}/models?pageSize=1000", {"x-goog-api-key": secrets["api_key"]}, lists=_ids),)
 
 
@@ -57,6 +56,6 @@ GEMINI = ProviderType(
     ),
     credential_url="https://aistudio.google.com/apikey",
     render=_render,
-    probe=Probe("Google Gemini", "the key is valid for {model}", _ask, _models, _meaning),
+    probe=Probe("Google Gemini", "the key is valid for {model}", _ask, _models, meaning=_meaning),
     leaves=(("model", "provider"), ("model", "default")),
 )

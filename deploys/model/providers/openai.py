@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from urllib.parse import quote
 
 from ..adapters import Adapter
 from ..declaration import Field, Rendered, Value
-from ..probing import Options, Probe, Request, Secrets, ids_of_data
+from ..probing import Moment, Options, Probe, Request, Secrets, ids_of_data
 from ..secret import Secret
 from .credentials import api_key
 from .provider import ProviderType, model_leaves
@@ -33,12 +32,12 @@ def _headers(secrets: Secrets) -> dict[str, Secret | str]:
     return {"Authorization": Secret(f"Bearer {secrets['api_key'].reveal()}")}
 
 
-def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _ask(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     url = f"{URL}/models/{quote(str(options['model']), safe='')}"
     return (Request(url, _headers(secrets), names_model=True),)
 
 
-def _models(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _models(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     return (Request(f"{URL}/models", _headers(secrets), lists=ids_of_data),)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from ..adapters import Adapter
 from ..declaration import Field, Rendered, Value
-from ..probing import Options, Probe, Request, Secrets, ids_of_data
+from ..probing import Moment, Options, Probe, Request, Secrets, ids_of_data
 from ..secret import Secret
 from .credentials import api_key
 from .provider import ProviderType, model_leaves
@@ -24,11 +23,11 @@ def _render(options: Mapping[str, Value], secrets: Mapping[str, Secret], adapter
     )
 
 
-def _models(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _models(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     return (Request(f"{URL}/models", lists=ids_of_data, seconds=20),)
 
 
-def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _ask(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     # The list of models is there for everybody, so it says nothing about a key.
     key = Secret(f"Bearer {secrets['api_key'].reveal()}")
     return (Request(f"{URL}/key", {"Authorization": key}), *_models(options, secrets, at))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 
 from ..adapters import Adapter
 from ..declaration import Field, Rendered, Value
-from ..probing import Options, Outcome, Probe, Request, Response, Secrets, ids_of_data
+from ..probing import Moment, Options, Outcome, Probe, Request, Response, Secrets, ids_of_data
 from ..secret import Secret
 from .credentials import api_key
 from .provider import ProviderType, model_leaves
@@ -29,14 +28,14 @@ def _headers(secrets: Secrets) -> dict[str, Secret | str]:
     return {"Authorization": Secret(f"Bearer {secrets['api_key'].reveal()}")}
 
 
-def _ask(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _ask(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     # A chat of one token: Z.AI's documentation knows no other request, and Hermes itself tries keys in this way.
     chat = {"model": options["model"], "max_tokens": 1, "messages": [{"role": "user", "content": "ping"}]}
     url = f"{options['url']}/chat/completions"
     return (Request(url, _headers(secrets), json.dumps(chat), seconds=30, names_model=True),)
 
 
-def _models(options: Options, secrets: Secrets, at: datetime) -> tuple[Request, ...]:
+def _models(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     return (Request(f"{options['url']}/models", _headers(secrets), lists=ids_of_data),)
 
 
@@ -68,6 +67,6 @@ ZAI = ProviderType(
     ),
     credential_url="https://z.ai/manage-apikey/apikey-list",
     render=_render,
-    probe=Probe("Z.AI", "{model} answered a chat of one token", _ask, _models, _meaning),
+    probe=Probe("Z.AI", "{model} answered a chat of one token", _ask, _models, meaning=_meaning),
     leaves=(("model", "provider"), ("model", "default"), ("model", "base_url")),
 )
