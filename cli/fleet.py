@@ -7,14 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from pyinfra_hermes.deploys.model.channels import CATALOGUE
 from pyinfra_hermes.deploys.model.layout import Layout
+from pyinfra_hermes.deploys.model.redaction import redact
 from pyinfra_hermes.deploys.model.render import render
 from pyinfra_hermes.deploys.references import UnresolvedSecret
 from pyinfra_hermes.facts.observation import AgentState, Observation, parse
 from pyinfra_hermes.facts.script import observe_agents
 
+from .channels import opened
 from .hosts import login_of
 from .openssh import run_script
+from .output import plain
 from .problems import Problem
 from .specification import secrets_of, specification
 from .state.errors import KeyUnavailable, StateError, WrongKey
@@ -29,6 +33,8 @@ _CONNECT_SECONDS = 4
 _HOSTS_AT_ONCE = 32
 #: Seconds that a running unit may take until its API listens; channels that cannot be reached cost 30 each.
 _START_SECONDS = 180
+_LONGEST_COMPLAINT = 200
+_NOT_RUNNING = "not running"
 #: What keeps us from knowing what a host should have.
 _UNKNOWN = (KeyUnavailable, WrongKey, UnresolvedSecret)
 
@@ -47,6 +53,24 @@ class Report:
     drift: tuple[str, ...]
     #: Why it is not known whether something differs: the secrets are encrypted and there is no key, for one.
     drift_unknown: str | None = None
+
+    @property
+    def opened(self) -> Mapping[str, str]:
+        """The channels that anybody may use, each with the reason."""
+        return opened(self.instance.agent)
+
+    @property
+    def channels(self) -> Mapping[str, str]:
+        """How each channel is, in a few words: what the daemon says of those that it runs, and of access."""
+        found = dict(self.seen.channels) if self.seen else {}
+        complaints = self.seen.channel_complaints if self.seen else {}
+        found |= _absent(self.instance, self.seen) if self.seen and self.seen.healthy else {}
+        return {
+            name: state
+            + (f" ({_said(complaints[name])})" if name in complaints and state != "connected" else "")
+            + (" OPEN" if name in self.opened else "")
+            for name, state in found.items()
+        }
 
     def data(self) -> dict[str, Any]:
         """Return the report as plain data, for programs."""
@@ -68,6 +92,8 @@ class Report:
             "drift_unknown": self.drift_unknown,
             "healthy": bool(seen and seen.healthy),
             "channels": dict(seen.channels) if seen else {},
+            "channel_complaints": {name: _said(text) for name, text in seen.channel_complaints.items()} if seen else {},
+            "open": dict(self.opened),
             "linger": "allowed" if seen and seen.linger else "no",
             "unit": None
             if unit is None
@@ -153,10 +179,15 @@ def _state(instance: Instance, observed: Observation, seen: AgentState) -> tuple
 def _running(instance: Instance, observed: Observation, seen: AgentState) -> tuple[str, str]:
     port = instance.agent.port
     if seen.healthy:
-        broken = [f"{name} {state}" for name, state in seen.channels.items() if state != "connected"]
+        broken = {name: state for name, state in seen.channels.items() if state != "connected"}
+        broken |= {name: state for name, state in _absent(instance, seen).items() if state == _NOT_RUNNING}
         if broken:
-            return "degraded", ", ".join(broken)
-        return "running", "not proven since it was started" if seen.proof_pending else ""
+            said = {name: f": {_said(text)}" for name, text in seen.channel_complaints.items()}
+            return "degraded", "; ".join(f"{name} {state}{said.get(name, '')}" for name, state in broken.items())
+        if seen.proof_pending:
+            return "running", "not proven since it was started"
+        state = instance.agent.onboarding_state
+        return "running", "" if state == "ready" else f"on what it had: onboarding is at {state}"
     holder = observed.listener(port)
     if seen.listening is None and holder is not None:
         return "unhealthy", f"port {port} is held by another process (pid {holder.pid})"
@@ -167,6 +198,22 @@ def _running(instance: Instance, observed: Observation, seen: AgentState) -> tup
         return "unhealthy", f"nothing listens on port {port}"
     answers = ", ".join(f"{name} {answer.status or 'no answer'}" for name, answer in seen.answers.items())
     return "unhealthy", answers or "its .env has no valid API_SERVER_KEY"
+
+
+def _absent(instance: Instance, seen: AgentState) -> dict[str, str]:
+    """Return the channels on record that the daemon does not know of."""
+    state = _NOT_RUNNING if "validate" in instance.agent.onboarding else "not applied"
+    return {
+        name: state
+        for name in instance.agent.channels
+        if name in CATALOGUE and not CATALOGUE[name].always_on and name not in seen.channels
+    }
+
+
+def _said(complaint: str) -> str:
+    """Return a daemon's words in one line, without secrets and without what could steer a terminal."""
+    line = " ".join(plain(redact(complaint)).split())
+    return line if len(line) <= _LONGEST_COMPLAINT else f"{line[:_LONGEST_COMPLAINT]}..."
 
 
 def _drift(snapshot: Lookup, instance: Instance, observed: Observation, seen: AgentState) -> Iterable[str]:
@@ -183,6 +230,10 @@ def _drift(snapshot: Lookup, instance: Instance, observed: Observation, seen: Ag
         return
     wanted: Mapping[str, bool] = {
         ".env": _is(seen, "env", files.env.reveal(), "600", paths.agent),
+        **{
+            f"credentials/{name}": _is(seen, f"credentials/{name}", text.reveal(), "600", paths.agent)
+            for name, text in files.credentials.items()
+        },
         "config.yaml": seen.config_has(files.leaves, files.absent_leaves),
         paths.service: _is(seen, "unit", files.service, "644", "root"),
         "release": files.release.id in observed.releases,

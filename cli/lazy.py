@@ -41,11 +41,9 @@ class LazyGroup(click.Group):
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if not self.table:
-            super().format_commands(ctx, formatter)
-            return
+        here = {name: command.get_short_help_str(80) for name, command in self.commands.items()}
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in self.table.items()])
+            formatter.write_dl([*here.items(), *((name, entry.help) for name, entry in self.table.items())])
 
     @override
     def resolve_command(

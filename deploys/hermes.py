@@ -13,6 +13,8 @@ from pyinfra.api.exceptions import DeployError
 from pyinfra_hermes.deploys import redacting
 from pyinfra_hermes.deploys.configure import configure
 from pyinfra_hermes.deploys.install import install
+from pyinfra_hermes.deploys.model.channels import InvalidChannel
+from pyinfra_hermes.deploys.model.channels.sharing import Membership, refuse_shared
 from pyinfra_hermes.deploys.model.render import CannotRender, render
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec, InvalidSpec, check_fleet
@@ -52,6 +54,7 @@ def agents_of(host_name: str, data: Any, source: SecretSource | None) -> list[tu
             render(spec, known)
         result.append((spec, known))
     check_fleet({host_name: tuple(spec for spec, _ in result)})
+    refuse_shared(_memberships(host_name, result))
     return result
 
 
@@ -69,17 +72,27 @@ def checked(hosts: Hosts) -> Hosts:
 
         hosts = _checked([("wolf-i", {"hermes_agents": [{"name": "maurice"}]})])
     """
+    members: list[Membership] = []
     for entry in hosts:
         if isinstance(entry, tuple):
             name, data = entry
-            _usable(name, data.get("hermes_agents"), data.get("hermes_secrets"))
+            agents = _usable(name, data.get("hermes_agents"), data.get("hermes_secrets"))
+            members.extend(_memberships(name, agents))
+    try:
+        refuse_shared(members)
+    except InvalidChannel as error:
+        raise DeployError(str(error)) from None
     return hosts
+
+
+def _memberships(host_name: str, agents: Sequence[tuple[AgentSpec, Mapping[str, Secret]]]) -> list[Membership]:
+    return [Membership(f"{host_name}/{spec.name}", spec.channels, secrets) for spec, secrets in agents]
 
 
 def _usable(host_name: str, data: Any, source: SecretSource | None) -> list[tuple[AgentSpec, Mapping[str, Secret]]]:
     try:
         return agents_of(host_name, data, source)
-    except (InvalidSpec, UnresolvedSecret, CannotRender) as error:
+    except (InvalidSpec, InvalidChannel, UnresolvedSecret, CannotRender) as error:
         raise DeployError(f"{host_name}: {str(error).removeprefix(f'{host_name}: ')}") from None
 
 

@@ -44,7 +44,7 @@ def ps(hosts: tuple[str, ...], tags: tuple[str, ...], format_: str) -> None:
                     str(r.instance.agent.port),
                     r.instance.agent.release,
                     str(r.seen.unit.restarts) if r.seen and r.seen.unit else "-",
-                    "; ".join(part for part in (r.why, _drift(r)) if part),
+                    "; ".join(part for part in (r.why, *(f"{name} OPEN" for name in r.opened), _drift(r)) if part),
                 )
                 for r in found
             ],

@@ -50,6 +50,11 @@ class Layout:
         return f"{self.hermes_home}/auth.json"
 
     @property
+    def credentials(self) -> str:
+        """Files with credentials; all that is in it is ours."""
+        return f"{self.hermes_home}/credentials"
+
+    @property
     def memories(self) -> str:
         return f"{self.hermes_home}/memories"
 

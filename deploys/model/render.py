@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from . import channels, dotenv, extras, integrations, memory, providers, unit
-from .declaration import InvalidSetting, Json, KeyPath, Rendered, Target
+from .declaration import InvalidSetting, Json, KeyPath, Rendered, SecretFile, Target
 from .layout import Layout
 from .releases import Release, manifest
 from .secret import Secret
@@ -33,6 +33,8 @@ class Files:
     env: Secret
     #: What ``.env`` sets, by name.
     variables: Mapping[str, Secret | str]
+    #: Files of ``~/.hermes/credentials``, by their names.
+    credentials: Mapping[str, Secret]
     #: Leaves of ``config.yaml`` that are ours, with their values.
     leaves: Mapping[KeyPath, Json]
     #: Leaves of ``config.yaml`` that are always ours and not wanted now: they are removed.
@@ -57,17 +59,21 @@ def render(spec: AgentSpec, secrets: Mapping[str, Secret]) -> Files:
     that the files need is not there or cannot be carried to the daemon unchanged.
     """
     release = manifest().release(spec.release)
+    paths = Layout(spec.name)
     try:
         rendered = _merged(spec, secrets, Target(adapter=release.adapter, port=spec.port))
-        plain = {name: v.reveal() if isinstance(v, Secret) else v for name, v in rendered.env.items()}
+        located = {f.variable: f"{paths.credentials}/{name}" for name, f in rendered.files.items()}
+        variables = {**rendered.env, **located}
+        plain = {name: v.reveal() if isinstance(v, Secret) else v for name, v in variables.items()}
         env = Secret(dotenv.document(plain, _HEADER.format(agent=spec.name)))
     except (InvalidSetting, dotenv.CannotEncode) as error:
         raise CannotRender(f"Agent {spec.name}: {error}") from None
     return Files(
-        paths=Layout(spec.name),
+        paths=paths,
         release=release,
         env=env,
-        variables=rendered.env,
+        variables=variables,
+        credentials={name: file.content for name, file in rendered.files.items()},
         leaves=rendered.config,
         absent_leaves=tuple(leaf for leaf in providers.LEAVES if leaf not in rendered.config),
         service=unit.service(spec, release.id),
@@ -79,14 +85,17 @@ def _merged(spec: AgentSpec, secrets: Mapping[str, Secret], target: Target) -> R
     """Put together what each entry contributes. Two entries that set one thing are refused."""
     env: dict[str, Secret | str] = {}
     config: dict[KeyPath, Json] = {}
+    files: dict[str, SecretFile] = {}
     for who, part in _parts(spec, secrets, target):
-        for taken in [name for name in part.env if name in env] + [path for path in part.config if path in config]:
+        names = [name for name in [*part.env, *(file.variable for file in part.files.values())] if name in env]
+        for taken in names + [path for path in part.config if path in config]:
             shown = taken if isinstance(taken, str) else ".".join(taken)
             raise InvalidSetting(f"{who} sets {shown}, which another part of the agent sets already")
         env.update(part.env)
         config.update(part.config)
+        files.update(part.files)
     extras.check_apart(config)
-    return Rendered(env=env, config=config)
+    return Rendered(env=env, config=config, files=files)
 
 
 def _parts(spec: AgentSpec, secrets: Mapping[str, Secret], target: Target) -> Iterator[tuple[str, Rendered]]:

@@ -73,7 +73,7 @@ class ProviderSpec(_Part):
 class IntegrationSpec(_Part):
     """What an agent works with: a type of the catalogue and its non-secret options, under a name of its own."""
 
-    name: Annotated[str, AfterValidator(names.provider_name)]
+    name: Annotated[str, AfterValidator(integrations.check_name)]
     type: str
     options: dict[str, Option]
 
@@ -176,7 +176,7 @@ class AgentSpec(_Part):
     @field_validator("integrations")
     @classmethod
     def _told_apart(cls, chosen: tuple[IntegrationSpec, ...]) -> tuple[IntegrationSpec, ...]:
-        integrations.check_distinct(each.name for each in chosen)
+        integrations.check_distinct([each.name for each in chosen])
         return chosen
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ import pytest
 from pyinfra.api.exceptions import PyinfraError
 
 from pyinfra_hermes.deploys.hermes import checked
+from tests.channels import DISCORD_TOKEN
 
 PROVIDER = {"type": "ollama", "url": "http://192.0.2.1:11434", "model": "m"}
 
@@ -68,3 +69,22 @@ def test_a_key_that_others_can_read_is_refused(key: dict[str, str]) -> None:
     path.chmod(0o640)
     with pytest.raises(PyinfraError, match=f"chmod 600 {path}"):
         checked([("wolf", {"hermes_agents": [{"name": "a", "provider": PROVIDER, "secrets": key}]})])
+
+
+def test_a_bot_that_two_hosts_share_is_refused_by_the_agents_names(key: dict[str, str], tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.touch(0o600)
+    token.write_text(DISCORD_TOKEN)
+
+    def agent(name: str, port: int = 8642) -> dict[str, Any]:
+        secrets = {**key, "DISCORD_BOT_TOKEN": f"file:{token}"}
+        return {"name": name, "port": port, "provider": PROVIDER, "channels": {"discord": {}}, "secrets": secrets}
+
+    checked([("wolf", {"hermes_agents": [agent("a")]}), ("fox", {"hermes_agents": [{"name": "b", "secrets": key}]})])
+    for hosts in (
+        [("wolf", {"hermes_agents": [agent("a")]}), ("fox", {"hermes_agents": [agent("b")]})],
+        [("wolf", {"hermes_agents": [agent("a"), agent("b", 8643)]})],
+    ):
+        with pytest.raises(PyinfraError, match=r"wolf/a and .*/b have the same Bot token in channel discord") as caught:
+            checked(hosts)  # type: ignore[arg-type]
+        assert DISCORD_TOKEN not in str(caught.value)

@@ -437,3 +437,19 @@ def test_the_samples_hold_every_kind_of_line() -> None:
     kinds = "host listener path release agent linger unit account processes leaf set_leaves variable credential"
     kinds += " env_port env_key answer"
     assert words == set(kinds.split())
+
+
+@pytest.mark.parametrize(
+    ("key", "taken"),
+    [
+        ("credentials", True),
+        ("credentials/vertex.json", True),
+        ("credentials/", False),
+        ("credentials/a/b", False),
+        ("credentials/A B", False),
+        (f"credentials/{'x' * 65}", False),
+    ],
+)
+def test_files_of_credentials_are_known_by_their_names(key: str, taken: bool) -> None:
+    line = f"own path {key}|regular file|600|maurice|maurice|1|-"
+    assert (key in with_line("own path code", line).agent("maurice").paths) is taken

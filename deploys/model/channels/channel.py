@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from ..declaration import Declaration, InvalidSetting, Json, KeyPath, Rendered, Target, Value
 from ..secret import Secret
+from .checking import Check
 
 
 class InvalidChannel(InvalidSetting):
@@ -37,6 +38,8 @@ class Channel(Declaration):
     exclusive: tuple[str, ...] = ()
     #: Fields that hold a port on which the agent listens on its host.
     listens: tuple[str, ...] = ()
+    #: How the service is asked whether it takes the credentials; None where that is no cheap call.
+    check: Check | None = None
     #: Seconds that a connection may take. The API is not served before every channel has connected or failed.
     connect_seconds: int = 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..declaration import Field, Value
-from . import access, shapes
+from . import access, checking, shapes
 from .access import flag, ids, one_of
 from .channel import Channel
 
@@ -133,5 +133,6 @@ DISCORD = Channel(
     credential_url="https://discord.com/developers/applications",
     admits=("allowed_users", "allowed_roles"),
     also_opens=any_bot,
+    check=checking.DISCORD,
     exclusive=("bot_token",),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from ..declaration import Field, Value
-from . import access, shapes
+from . import access, checking, shapes
 from .access import flag, ids
 from .channel import Channel, InvalidChannel
 
@@ -98,6 +98,7 @@ MATRIX = Channel(
     credential_url="https://spec.matrix.org/latest/client-server-api/#login",
     rule=_rule,
     admits=("allowed_users",),
+    check=checking.MATRIX,
     exclusive=("access_token", "user_id"),
     # The first sync of an account with many rooms takes a while.
     connect_seconds=30,

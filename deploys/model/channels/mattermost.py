@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..declaration import Field
-from . import access, shapes
+from . import access, checking, shapes
 from .access import flag, ids, one_of
 from .channel import Channel
 
@@ -58,5 +58,6 @@ MATTERMOST = Channel(
     leaves=access.strangers_leaf("mattermost"),
     credential_url="https://docs.mattermost.com/integrations/cloud-bot-accounts.html",
     admits=("allowed_users",),
+    check=checking.MATTERMOST,
     exclusive=("token",),
 )

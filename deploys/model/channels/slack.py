@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..declaration import Field
-from . import access, shapes
+from . import access, checking, shapes
 from .access import flag, ids, one_of
 from .channel import Channel
 from .discord import any_bot
@@ -80,5 +80,6 @@ SLACK = Channel(
     credential_url="https://api.slack.com/apps",
     admits=("allowed_users",),
     also_opens=any_bot,
+    check=checking.SLACK,
     exclusive=("bot_token", "app_token"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from ..declaration import Field, Value
-from . import access, shapes
+from . import access, checking, shapes
 from .access import flag, ids, one_of
 from .channel import Channel, InvalidChannel
 
@@ -107,6 +107,7 @@ TELEGRAM = Channel(
     credential_url="https://core.telegram.org/bots/features#botfather",
     rule=_rule,
     admits=("allowed_users", "group_allowed_users", "group_allowed_chats"),
+    check=checking.TELEGRAM,
     exclusive=("bot_token",),
     listens=("webhook_port",),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..declaration import Field
-from . import access, shapes
+from . import access, checking, shapes
 from .channel import Channel
 
 _PREFIX = "WHATSAPP_CLOUD"
@@ -78,6 +78,7 @@ WHATSAPP_CLOUD = Channel(
     credential_url="https://developers.facebook.com/apps",
     feature="whatsapp-cloud",
     admits=("allowed_users",),
+    check=checking.WHATSAPP_CLOUD,
     exclusive=("phone_number_id",),
     listens=("webhook_port",),
 )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from urllib.parse import urlsplit
 
 from .. import names
 from ..declaration import Field, Value
-from ..probing import Options, Probe, Request, Secrets
+from ..probing import Moment, Options, Probe, Request, Secrets
 from ..secret import Secret
 from ..tools import MCP_ATLASSIAN, Tool
 from . import texts
@@ -87,7 +86,7 @@ def _server(options: Mapping[str, Value], secrets: Collection[str]) -> Server:
     return Server(command=MCP_ATLASSIAN.program("mcp-atlassian"), env=env, settings=common(options))
 
 
-def _ask(options: Options, secrets: Secrets, moment: datetime) -> tuple[Request, ...]:
+def _ask(options: Options, secrets: Secrets, at: Moment) -> tuple[Request, ...]:
     server = _server(options, frozenset(secrets)).env
     found = []
     for product, path in (("JIRA", "/rest/api/2/myself"), ("CONFLUENCE", "/rest/api/user/current")):

@@ -76,7 +76,7 @@ def plain(text: str) -> str:
 def environment_variable(name: str) -> str:
     """Check the name of a variable for a server."""
     if not _VARIABLE.fullmatch(name):
-        raise ValueError(f"{name!r} is not the name of an environment variable")
+        raise InvalidSetting(f"{name!r} is not the name of an environment variable")
     return name
 
 
@@ -90,7 +90,7 @@ def secret_variable(name: str) -> str:
 def header(name: str) -> str:
     """Check the name of an HTTP header."""
     if not _HEADER.fullmatch(name):
-        raise ValueError(f"{name!r} is not the name of an HTTP header")
+        raise InvalidSetting(f"{name!r} is not the name of an HTTP header")
     return name
 
 
@@ -104,11 +104,16 @@ def names_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(name))
 
 
+def _query_has_secret(text: str) -> bool:
+    pairs = [pair.partition("=") for pair in re.split(r"[?&]", text)[1:]]
+    return any(value and names_secret(name) for name, _, value in pairs)
+
+
 def secret_among(args: list[str]) -> int | None:
     """Return the place of the first argument that looks like a secret, counted from 1; None when none does."""
     for place, arg in enumerate(args, 1):
         name, equals, value = arg.partition("=")
-        if is_credential(arg) or (equals and value and names_secret(name)):
+        if is_credential(arg) or (equals and value and names_secret(name)) or _query_has_secret(arg):
             return place
         following = args[place] if place < len(args) else "-"
         if not equals and arg.startswith("-") and names_secret(arg) and not following.startswith("-"):

@@ -37,15 +37,17 @@ class MemoryBackend(Declaration):
     def what(self) -> str:
         return f"Memory backend {self.name}"
 
+    def releases(self) -> list[str]:
+        """Name the listed releases whose locks hold what the backend needs, the earliest first."""
+        return [release.tag for release in manifest().releases if _holds(release, self.package)]
+
     def check_release(self, release: Release) -> None:
         """Check that a release's lock holds what the backend needs, or raise :class:`InvalidMemory`."""
-        if _holds(release, self.package):
-            return
-        having = [row.tag for row in manifest().releases if _holds(row, self.package)]
-        where = (
-            f"{', '.join(having)} {'has' if len(having) == 1 else 'have'} it" if having else "no listed release has it"
-        )
-        raise InvalidMemory(f"{self.what} needs the package {self.package}, which is not in {release.tag}; {where}")
+        if not _holds(release, self.package):
+            having = f"it is in: {', '.join(self.releases())}" if self.releases() else "no listed release has it"
+            raise InvalidMemory(
+                f"{self.what} needs the package {self.package}, which is not in {release.tag}; {having}"
+            )
 
     def render(self, options: Mapping[str, Value], secrets: Mapping[str, Secret]) -> Rendered:
         """Return what the backend puts into an agent's files; ``secrets`` are its own, by their fields' names."""
