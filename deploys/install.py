@@ -1,16 +1,17 @@
-"""Install an agent: account, release, directories and unit, disabled and stopped."""
+"""Install an agent: account, release, tools, directories and unit, disabled and stopped."""
 
 from __future__ import annotations
 
 from pyinfra.api import HiddenValue, deploy
 
-from pyinfra_hermes.operations import accounts, files, preflight, releases, services
+from pyinfra_hermes.operations import accounts, files, preflight, releases, services, toolchain
 from pyinfra_hermes.operations.observing import expect
 
-from .model import unit
+from .model import integrations, unit
 from .model.layout import Layout, release_directory
 from .model.releases import Release, manifest
 from .model.spec import AgentSpec
+from .model.tools import Tool
 from .wheelhouse import Wheelhouse
 
 #: How the name of the preflight ends, by which its failure is told from others.
@@ -23,6 +24,12 @@ def requirements(release: Release) -> preflight.Requirements:
         platforms=tuple((row.os, row.os_version, row.arch) for row in release.platforms),
         python=release.python,
     )
+
+
+def tools_of(spec: AgentSpec) -> tuple[Tool, ...]:
+    """Return the programs of ours that an agent's integrations start."""
+    kinds = [(integrations.integration_type(each.type), each.options) for each in spec.integrations]
+    return tuple(dict.fromkeys(tool for kind, options in kinds for tool in kind.tools(options)))
 
 
 @deploy("Install Hermes")
@@ -61,6 +68,14 @@ def install(spec: AgentSpec, wheelhouse: Wheelhouse) -> None:
         lock=release.requirements(),
         archive=lambda python, arch: wheelhouse.archive(release, python, arch),
     )
+    for tool in tools_of(spec):
+        toolchain.tool(
+            name=f"{spec.name}: {tool.tag}",
+            id=tool.id,
+            programs=tool.programs,
+            lock=tool.requirements(),
+            archive=lambda python, arch, tool=tool: wheelhouse.archive(tool, python, arch),  # type: ignore[misc]
+        )
     files.directories(
         name=f"{spec.name}: directories",
         agent=spec.name,

@@ -2,14 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
-from ..output import emit, format_option, pairs, table
+from pyinfra_hermes.deploys.model.integrations import CATALOGUE, integration_type
+
+from .. import fields
+from ..output import emit, format_option, pairs, plain, table
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _chosen_secrets(command: F) -> F:
+    for option in (
+        click.option(
+            "--secret-reference", multiple=True, metavar="NAME=REFERENCE", help="The same by reference: env:NAME, ..."
+        ),
+        click.option("--secret-file", multiple=True, metavar="NAME=PATH", help="The same from a file."),
+        click.option(
+            "--secret-stdin",
+            multiple=True,
+            metavar="NAME",
+            help="Value of a secret variable or header that you named, from standard input.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
 def integration() -> None:
-    """Integrations that agents work with."""
+    """
+    Integrations that agents work with: Jira and Confluence, and any MCP server.
+
+    `clm agent integration add AGENT NAME` lets an agent use one.
+    """
+
+
+@integration.command()
+@click.argument("type_", metavar="[TYPE]", required=False, type=click.Choice(list(CATALOGUE)))
+@format_option
+def types(type_: str | None, format_: str) -> None:
+    """Show what kinds of integrations there are, or what one of them asks for."""
+    from ..entries import show
+
+    show(CATALOGUE, type_, format_)
+
+
+@integration.command()
+@click.argument("name")
+@click.option("-t", "--type", "type_", type=click.Choice(list(CATALOGUE)), help="Kind of integration.")
+@fields.field_options(CATALOGUE.values())
+@_chosen_secrets
+def add(
+    name: str,
+    type_: str | None,
+    secret_stdin: tuple[str, ...],
+    secret_file: tuple[str, ...],
+    secret_reference: tuple[str, ...],
+    **given: Any,
+) -> None:
+    """
+    Take an integration on record under NAME, which is the MCP server's name, too.
+
+    A secret never is an option's value: it is asked for, or comes from a file, from standard input, or by reference.
+    """
+    from .. import asking
+    from ..integrations import Chosen, add_integration
+
+    declaration = integration_type(type_ or asking.choice("Type", "--type", list(CATALOGUE)))
+    add_integration(name, declaration, given, Chosen.of(secret_stdin, secret_file, secret_reference))
+    click.echo(f"Integration {name!r} added successfully!")
+    click.echo(f"Next: clm agent integration add AGENT {name}")
 
 
 @integration.command("list")
@@ -22,9 +88,13 @@ def list_(format_: str) -> None:
     if not emit(rows, format_):
         table(
             ("NAME", "TYPE", "SECRETS", "USED BY"),
-            [(r["name"], r["type"], _secrets(r["secrets"]), ", ".join(r["used_by"]) or "-") for r in rows],
+            [
+                (r["name"], r["type"] if r["type"] in CATALOGUE else f"{r['type']} (unknown)",
+                 _secrets(r["secrets"]), ", ".join(r["used_by"]) or "-")
+                for r in rows
+            ],
             "No integrations.",
-        )
+        )  # fmt: skip
 
 
 @integration.command()
@@ -47,6 +117,70 @@ def show(name: str, format_: str) -> None:
                 ("updated", data["updated_at"]),
             ]
         )
+
+
+@integration.command()
+@click.argument("name")
+@fields.field_options(CATALOGUE.values())
+@_chosen_secrets
+@click.option(
+    "--unset", multiple=True, metavar="FIELD", help="Take a value or secret away. Can be given several times."
+)
+def edit(
+    name: str,
+    secret_stdin: tuple[str, ...],
+    secret_file: tuple[str, ...],
+    secret_reference: tuple[str, ...],
+    unset: tuple[str, ...],
+    **given: Any,
+) -> None:
+    """Change settings or secrets of an integration. It reaches its agents when they are configured next."""
+    from ..integrations import Chosen, edit_integration
+
+    edited = edit_integration(name, given, Chosen.of(secret_stdin, secret_file, secret_reference), unset)
+    if not edited.changed:
+        click.echo(f"Integration {name!r} is like that already; nothing was changed.")
+        return
+    click.echo(f"Integration {name!r} updated.")
+    for instance in edited.users:
+        click.echo(
+            f"- {instance.key} uses it. To apply: clm agent configure {instance.host.name}/{instance.agent.name}"
+        )
+
+
+@integration.command()
+@click.argument("name")
+@click.option("--agent", help="Try it on this agent's host; on that of an agent that uses it when not given.")
+@click.option(
+    "--timeout", default=60, show_default=True, type=click.IntRange(1, 600), help="Seconds for the server to answer."
+)
+@format_option
+def test(name: str, agent: str | None, timeout: int, format_: str) -> None:
+    """
+    Try an integration, and show the tools that it offers.
+
+    Atlassian is asked whether it takes the token. The MCP server is started, or connected to, on the agent's host as
+    the agent's own account. Exit 0: it works. 7: it does not. 4: the host is not reached.
+    """
+    from ..exits import Exit
+    from ..handshaking import test
+
+    tried = test(name, agent, timeout)
+    if not emit(tried.data(name), format_):
+        if tried.service is not None:
+            click.echo(tried.service.sentence, err=not tried.service.ok)
+        if tried.server is not None and "error" in tried.server:
+            click.echo(f"The MCP server does not work: {plain(tried.server['error'])}", err=True)
+        elif tried.server is not None:
+            tools = tried.server["tools"]
+            click.echo(f"{plain(tried.server['server'])} {plain(tried.server['version'])} offers {len(tools)} tools")
+            if tools:
+                rows = [(plain(each["name"]), plain(each["description"])) for each in tools]
+                table(("TOOL", "WHAT IT DOES"), rows, "")
+        elif agent is not None:
+            click.echo(f"Its program is not on the host yet: clm agent configure {agent}")
+    if not tried.ok:
+        click.get_current_context().exit(Exit.UNHEALTHY)
 
 
 @integration.command()

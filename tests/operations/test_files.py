@@ -386,3 +386,34 @@ def test_the_daemons_lock_is_waited_for(tmp_path: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_UN)
             assert waiting.wait(30) == 0
     assert "hunter2" not in path.read_text()
+
+
+@pytest.mark.parametrize("keep", [("vertex.json",), ()])
+def test_files_that_are_no_longer_wanted_go_as_the_agent(keep: tuple[str, ...]) -> None:
+    paths = {"credentials": file(), "credentials/vertex.json": file(), "credentials/old.json": file(), "env": file()}
+    found = yielded(
+        files.no_other_files,
+        with_agent(RUNNING, paths=paths),
+        agent="maurice",
+        key="credentials",
+        path="/home/maurice/.hermes/credentials",
+        keep=keep,
+    )
+    folder = "/home/maurice/.hermes/credentials"
+    gone = f"rm -f -- {folder}/old.json" + ("" if keep else f" {folder}/vertex.json")
+    command = found.only.get_raw_value()
+    assert command.startswith("setpriv --reuid=maurice ")
+    assert command.endswith(f"{gone}'")
+
+
+def test_a_directory_without_other_files_is_left_alone() -> None:
+    for paths in ({}, {"credentials/vertex.json": file()}, {"env": file()}):
+        found = yielded(
+            files.no_other_files,
+            with_agent(RUNNING, paths=paths),
+            agent="maurice",
+            key="credentials",
+            path="/x",
+            keep=["vertex.json"],
+        )
+        assert (found.commands, found.noop) == ([], "directory /x has no other files")
