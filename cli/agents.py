@@ -13,7 +13,6 @@ import click
 from pyinfra_hermes.deploys.model import names
 from pyinfra_hermes.deploys.model.redaction import redact
 from pyinfra_hermes.deploys.model.releases import manifest
-from pyinfra_hermes.deploys.model.render import render
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import DEFAULT_PORT, AgentSpec, Hardening
 
@@ -23,16 +22,17 @@ from .fleet import observe_host_of
 from .hosts import login_of
 from .problems import Problem
 from .progress import Progress
-from .specification import digest, secrets_of, specification
+from .specification import specification
 from .state.errors import NotFound
-from .state.records import API_SERVER_KEY, Agent, AgentStatus, Applied, Host, Instance, StageResult, agent_scope
+from .state.records import API_SERVER_KEY, Agent, AgentStatus, Host, Instance, agent_scope
 from .state.store import State
 from .state.timestamps import now
 
 if TYPE_CHECKING:
     from pyinfra_hermes.facts.observation import Observation
 
-    from .engine import Result
+    from .agentfile import AgentFile
+    from .engine import Result, Session
 
 _KEY_DESCRIPTION = "Bearer token for hermes local OpenAI-compatible API gateway (loopback only)."
 
@@ -48,6 +48,29 @@ class Installation:
     hardening: Hardening | None = None
     wheelhouse: Path | None = None
     verbose: bool = False
+
+
+def installation(
+    file: AgentFile,
+    host: str | None,
+    name: str | None,
+    release: str | None,
+    port: int | None,
+    hardening: Hardening | None,
+    wheelhouse: Path | None,
+    verbose: bool,
+) -> Installation:
+    """Put together what a file says and what options say. Raises :class:`Problem` where they differ."""
+    given: dict[str, Any] = {"host": host, "name": name, "release": release, "port": port, "hardening": hardening}
+    for key, value in given.items():
+        said = file.data.get(key)
+        if None not in (said, value) and said != value:
+            raise file.problem(f"the file says {key} {said}, and --{key} says {value}", key)
+        given[key] = value if value is not None else said
+    for key in ("host", "name"):
+        if given[key] is None:
+            raise Problem(f"{file.source} does not say the agent's {key}", f"Give it with --{key}", Exit.USAGE)
+    return Installation(**given, wheelhouse=wheelhouse, verbose=verbose)
 
 
 def install(wanted: Installation) -> bool:
@@ -103,40 +126,6 @@ def install(wanted: Installation) -> bool:
     return result.changed
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """What the user asked ``clm agent configure`` for."""
-
-    agent: str
-    provider: str | None = None
-    model: str | None = None
-    hardening: Hardening | None = None
-    stage: str | None = None
-    chat: bool = True
-    wheelhouse: Path | None = None
-    verbose: bool = False
-
-
-def configure(wanted: Configuration) -> bool:
-    """
-    Take an agent through onboarding and bring it to what is on record; tell whether anything changed on the host.
-
-    The choices are recorded first, ``validate`` only once the host has proven the agent.
-    """
-    state = State.open()
-    instance = state.read().agent(wanted.agent)
-    if instance.agent.status != "installed":
-        raise Problem(
-            f"Agent {instance.key} is not installed (status={instance.agent.status})",
-            _install_command(instance),
-            Exit.REFUSED,
-        )
-    instance = _choose(state, instance, wanted)
-    if wanted.stage is not None and wanted.stage != "validate":
-        return False
-    return _apply(state, instance, wanted)
-
-
 def put_in_force(
     state: State, instance: Instance, spec: AgentSpec, secrets: Mapping[str, Secret], verbose: bool
 ) -> bool:
@@ -149,7 +138,7 @@ def put_in_force(
     def act(progress: Progress) -> list[Callable[..., object]]:
         return [lambda **kw: deploy(spec=spec, secrets=secrets, chat=False, progress=progress.waiting, **kw)]
 
-    return _run(state, instance, act, verbose)
+    return run_on_host(state, instance, act, verbose)
 
 
 def start(reference: str, *, force: bool, restart: bool, verbose: bool) -> bool:
@@ -176,7 +165,7 @@ def start(reference: str, *, force: bool, restart: bool, verbose: bool) -> bool:
     def act(progress: Progress) -> list[Callable[..., object]]:
         return [lambda **kw: deploy(spec=spec, restart=restart, progress=progress.waiting, **kw)]
 
-    return _run(state, instance, act, verbose)
+    return run_on_host(state, instance, act, verbose)
 
 
 def stop(reference: str, *, verbose: bool) -> bool:
@@ -191,7 +180,7 @@ def stop(reference: str, *, verbose: bool) -> bool:
     # isort: split
     from pyinfra_hermes.deploys.lifecycle import stop as deploy
 
-    return _run(state, instance, lambda _: [lambda **kw: deploy(spec=spec, **kw)], verbose)
+    return run_on_host(state, instance, lambda _: [lambda **kw: deploy(spec=spec, **kw)], verbose)
 
 
 def remove(reference: str, *, host: str | None, yes: bool, local_only: bool, verbose: bool) -> bool:
@@ -246,94 +235,28 @@ def _remove_from_host(state: State, host: Host, name: str, before: AgentStatus |
     return result.changed
 
 
-def _choose(state: State, instance: Instance, wanted: Configuration) -> Instance:
-    """Record the user's choices as results of the stages; what they change makes the proof void."""
-    snapshot = state.read()
-    agent = instance.agent
-    provider = agent.provider
-    if wanted.provider is not None:
-        provider = snapshot.provider(wanted.provider).name
-    elif provider is None:
-        if not snapshot.providers:
-            raise Problem(
-                "No providers configured.",
-                "clm provider add NAME --type ollama --url URL --model MODEL",
-                Exit.REFUSED,
-            )
-        provider = asking.choice("Provider", "--provider", sorted(snapshot.providers))
-    if wanted.model is not None:
-        names.model_id(wanted.model)
-    with state.transaction() as tx:
-        record = tx.host(instance.host.name).agents[agent.name]
-        before = (record.provider, record.model, record.hardening)
-        if provider != record.provider:
-            # Another provider has other models.
-            record.model = None
-        record.provider = provider
-        record.model = wanted.model or record.model
-        record.hardening = wanted.hardening or record.hardening
-        if (record.provider, record.model, record.hardening) != before:
-            record.onboarding.pop("validate", None)
-        for stage in ("providers", "channels"):
-            if wanted.stage in (None, stage, "validate"):
-                detail: dict[str, str | int | bool] = (
-                    {"provider": str(provider)} if stage == "providers" else {"channels": "api"}
-                )
-                if stage not in record.onboarding or record.onboarding[stage].detail != detail:
-                    record.onboarding[stage] = StageResult(status="done", detail=detail)
-        # Hermes owns SOUL.md; there is nothing to ask.
-        record.onboarding.setdefault("identity", StageResult(status="skipped"))
-        specification(tx, Instance(tx.host(instance.host.name), record))
-    return state.read().agent(instance.key)
-
-
-def _apply(state: State, instance: Instance, wanted: Configuration) -> bool:
-    snapshot = state.read()
-    spec = specification(snapshot, instance)
-    known = secrets_of(snapshot, instance)
-    files = render(spec, known)
-
-    from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
-
-    # isort: split
-    from pyinfra_hermes.deploys.configure import configure as deploy
-    from pyinfra_hermes.deploys.install import install as base
-    from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
-
-    wheelhouse = Wheelhouse(source=wanted.wheelhouse)
-
-    def act(progress: Progress) -> list[Callable[..., object]]:
-        return [
-            lambda **kw: base(spec=spec, wheelhouse=wheelhouse, **kw),
-            lambda **kw: deploy(spec=spec, secrets=known, chat=wanted.chat, progress=progress.waiting, **kw),
-        ]
-
-    changed = _run(state, instance, act, wanted.verbose)
-    with state.transaction() as tx:
-        record = tx.host(instance.host.name).agents[instance.agent.name]
-        applied = Applied(digest=digest(files), release=spec.release)
-        if record.applied is None or (record.applied.digest, record.applied.release) != (
-            applied.digest,
-            applied.release,
-        ):
-            record.applied = applied
-        if "validate" not in record.onboarding or changed:
-            record.onboarding["validate"] = StageResult(status="done", detail={"chat": wanted.chat})
-    return changed
-
-
-def _run(
+def run_on_host(
     state: State,
     instance: Instance,
     act: Callable[[Progress], Sequence[Callable[..., object]]],
     verbose: bool,
+    first: Callable[[Session], None] | None = None,
 ) -> bool:
-    from .engine import Session
+    """
+    Run deploys for one agent on its host, over one connection; tell whether that changed anything.
+
+    ``first`` is called with the session before them, and may raise. Raises :class:`Problem` for what went wrong, which
+    says whether the agent still serves on what it had.
+    """
+    from .engine import Session, check
 
     with (
         Progress.shown(f"{instance.host.name}  connecting", verbose) as progress,
         Session.open([login_of(state, instance.host)], progress.step) as session,
     ):
+        if first is not None:
+            check(session.results)
+            first(session)
         result = session.run({instance.host.name: act(progress)})[instance.host.name]
     problem = _problem(result)
     if problem is None:
@@ -372,7 +295,7 @@ def _problem(result: Result) -> Problem | None:
 
 def _preflight_problem(host: str, lines: Iterable[str]) -> Problem:
     found = list(lines)
-    remedy = found.pop() if found and found[-1].startswith("Install it with: ") else None
+    remedy = found.pop() if found and found[-1].startswith("Install it ") else None
     listed = "\n".join(f"- {line}" for line in found)
     return Problem(f"{host} is not ready; nothing was made or changed there:\n{listed}", remedy, Exit.PREFLIGHT)
 
@@ -444,7 +367,8 @@ def _recorded(host: Host, name: str, attribute: str) -> Any:
     return None if record is None else getattr(record, attribute)
 
 
-def _install_command(instance: Instance) -> str:
+def install_command(instance: Instance) -> str:
+    """Spell the command that installs an agent."""
     return f"clm agent install --type hermes --host {instance.host.name} --name {instance.agent.name}"
 
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import click
 
+from pyinfra_hermes.deploys.model.redaction import is_placeholder
 from pyinfra_hermes.deploys.model.secret import Secret
 
 from .exits import Exit
 from .problems import Problem
+
+T = TypeVar("T")
+
+#: What is typed to see the question before once more.
+BACK = ("<", "back")
+
+
+class Back(Exception):
+    """The person wants to go back to an earlier question."""
 
 
 def interactive() -> bool:
@@ -48,6 +60,84 @@ def choice(label: str, flag: str, options: list[str]) -> str:
     return answer
 
 
+def until(
+    label: str,
+    flag: str,
+    read: Callable[[str], T],
+    default: str | None = None,
+    *,
+    hide: bool = False,
+    back: bool = False,
+) -> T:
+    """
+    Ask until ``read`` takes the answer; what it raises (``ValueError``) is shown, and the question asked again.
+
+    Enter answers with the default, or with nothing. With ``back``, typing ``<`` raises :class:`Back`.
+    """
+    if not interactive():
+        raise missing(label, flag)
+    while True:
+        answer = click.prompt(
+            label, default=default or "", show_default=bool(default) and not hide, hide_input=hide, err=True
+        )
+        if back and answer.strip().lower() in BACK:
+            raise Back
+        try:
+            return read(answer if hide else answer.strip())
+        except ValueError as error:
+            click.echo(f"  {error}", err=True)
+
+
+def yes(question: str, flag: str, *, default: bool, back: bool = False) -> bool:
+    """Ask for yes or no."""
+
+    def read(answer: str) -> bool:
+        if answer.lower() in ("y", "yes"):
+            return True
+        if answer.lower() in ("n", "no"):
+            return False
+        raise ValueError("Answer yes or no")
+
+    def answered(answer: str) -> bool:
+        return read(answer) if answer else default
+
+    return until(f"{question} [{'Y/n' if default else 'y/N'}]", flag, answered, back=back)
+
+
+def pick(label: str, flag: str, names: Sequence[str], default: str | None = None, *, back: bool = False) -> str:
+    """Ask for one of some names, by the name or by its number in a list that was shown."""
+
+    def read(answer: str) -> str:
+        if answer.isdecimal() and 1 <= int(answer) <= len(names):
+            return names[int(answer) - 1]
+        if answer in names:
+            return answer
+        wanted = "1" if len(names) == 1 else f"a number from 1 to {len(names)}"
+        raise ValueError(f"Answer with {wanted}, or a name of the list")
+
+    return until(label, flag, read, default, back=back)
+
+
+def in_order(*steps: Callable[[], bool]) -> bool:
+    """
+    Ask questions one after the other; :class:`Back` in one returns to the one that was asked before it.
+
+    Each step tells whether it asked anything, and so does this.
+    """
+    asked: list[int] = []
+    at = 0
+    while at < len(steps):
+        try:
+            if steps[at]():
+                asked.append(at)
+            at += 1
+        except Back:
+            if not asked:
+                raise
+            at = asked.pop()
+    return bool(asked)
+
+
 def hidden(label: str, flag: str, required: bool) -> Secret | None:
     """Ask for a secret without showing it; an empty answer to an optional one is None."""
     if not interactive():
@@ -66,6 +156,16 @@ def hidden_twice(label: str, flag: str) -> Secret:
     if not interactive():
         raise missing(label, flag)
     return Secret(click.prompt(label, hide_input=True, confirmation_prompt="Once more", err=True))
+
+
+def warn_of_placeholder(name: str, value: Secret) -> None:
+    """Say so when a new secret looks like none: the redactor does not look for it then."""
+    if is_placeholder(value.reveal()):
+        click.echo(
+            f"Warning: {name} looks like a placeholder, and is kept as it is. A word like this is not blacked out "
+            "where other programs print it.",
+            err=True,
+        )
 
 
 def from_stdin() -> Secret:

@@ -245,10 +245,12 @@ def ask_secret(f: Field, flag: str, *, kept: bool = False, back: bool = False) -
 
 def keep_secrets(file: SecretsFile, scope: str, declaration: Declaration, found: Answers) -> bool:
     """Put the secrets of some answers on record, in a transaction; tell whether that changed anything."""
-    changed = False
+    changed, there = False, file.names(scope)
     for f in declaration.secrets:
         if f.name in found.secrets:
-            changed |= file.set(scope, f.key, found.secrets[f.name], description=f"{declaration.name}: {f.label}")
+            # One that is there may have a description of the user's.
+            description = None if f.key in there else f"{declaration.name}: {f.label}"
+            changed |= file.set(scope, f.key, found.secrets[f.name], description=description)
         elif f.name in found.removed:
             changed |= file.remove(scope, f.key)
     return changed

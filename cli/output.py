@@ -60,14 +60,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> 
         click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def pairs(rows: Sequence[tuple[str, str]]) -> None:
-    """Print names and values in two columns."""
+def pairs(rows: Sequence[tuple[str, str]], *, err: bool = False) -> None:
+    """Print names and values in two columns, with ``err`` beside the questions that they belong to."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         first, *others = value.splitlines() or [""]
-        click.echo(f"{click.style(name.ljust(width), dim=True)}  {first}")
+        click.echo(f"{click.style(name.ljust(width), dim=True)}  {first}", err=err)
         for line in others:
-            click.echo(f"{' ' * width}  {line}")
+            click.echo(f"{' ' * width}  {line}", err=err)
 
 
 def plain(text: str) -> str:

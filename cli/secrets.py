@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra_hermes.deploys import references
-from pyinfra_hermes.deploys.model import channels, dotenv, names
+from pyinfra_hermes.deploys.model import channels, dotenv, memory, names
+from pyinfra_hermes.deploys.model.declaration import Declaration
 from pyinfra_hermes.deploys.model.providers import provider_type
 from pyinfra_hermes.deploys.model.secret import Secret
 
@@ -265,10 +266,13 @@ def _users(state: Lookup, scope: str, key: str) -> Iterator[str]:
     except NotFound:
         return
     for user in owner.users:
-        if owner.instance is None or key in _OURS or key in _of_channels(user):
+        if owner.instance is None or key in _OURS or key in _of_entries(user):
             yield user.key
 
 
-def _of_channels(instance: Instance) -> set[str]:
-    enabled = (channels.CATALOGUE.get(name) for name in instance.agent.channels)
-    return {field.key for channel in enabled if channel for field in channel.secrets}
+def _of_entries(instance: Instance) -> set[str]:
+    """Name the secrets of an agent's own that its channels and its memory backend use."""
+    enabled: list[Declaration | None] = [channels.CATALOGUE.get(name) for name in instance.agent.channels]
+    if instance.agent.memory is not None:
+        enabled.append(memory.CATALOGUE.get(instance.agent.memory.type))
+    return {field.key for entry in enabled if entry for field in entry.secrets}

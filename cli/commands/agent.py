@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..lazy import Entry, LazyGroup
 from ..output import emit, format_option, pairs, plain
 
 if TYPE_CHECKING:
     from pyinfra_hermes.deploys.model.spec import Hardening
+
+    from ..state.records import Stage
 
 _VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Show the steps that had nothing to do, too.")
 _HARDENING = click.option(
@@ -24,7 +27,30 @@ _WHEELHOUSE = click.option(
 )
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    table={
+        "channel": Entry(
+            "pyinfra_hermes.cli.commands.channel", "channel", "Where an agent can be reached, and by whom."
+        ),
+        "config": Entry(
+            "pyinfra_hermes.cli.commands.extras", "config", "Leaves of config.yaml beyond what clm has options for."
+        ),
+        "integration": Entry(
+            "pyinfra_hermes.cli.commands.agent_integration", "integration", "What an agent works with."
+        ),
+        "memory-backend": Entry(
+            "pyinfra_hermes.cli.commands.memory_backend", "memory_backend", "Where it keeps memories beside its files."
+        ),
+        "backup": Entry(
+            "pyinfra_hermes.cli.commands.backup", "backup", "Back an agent up into one file, while it goes on."
+        ),
+        "restore": Entry("pyinfra_hermes.cli.commands.backup", "restore", "Put a backup in the place of what it has."),
+        "move": Entry("pyinfra_hermes.cli.commands.backup", "move", "Move an agent to another host."),
+        "diff": Entry("pyinfra_hermes.cli.commands.difference", "diff", "Show what a configure would change."),
+        "variable": Entry("pyinfra_hermes.cli.commands.extras", "variable", "Variables of an agent's own."),
+    },
+)
 def agent() -> None:
     """
     Install, configure, run and remove agents.
@@ -42,8 +68,11 @@ def agent() -> None:
     show_default=True,
     help="Kind of agent.",
 )
-@click.option("-H", "--host", required=True, help="Host on record.")
-@click.option("-n", "--name", required=True, help="Name of the agent and of its account.")
+@click.option("-H", "--host", help="Host on record.")
+@click.option("-n", "--name", help="Name of the agent and of its account.")
+@click.option(
+    "--from", "source", metavar="FILE", help="Take host, name, port, release and hardening from an agent's file."
+)
 @click.option(
     "-p", "--port", type=int, help="Port of its API, on loopback; the next free one from 8642 when not given."
 )
@@ -53,8 +82,9 @@ def agent() -> None:
 @_VERBOSE
 def install(
     type_: str,
-    host: str,
-    name: str,
+    host: str | None,
+    name: str | None,
+    source: str | None,
     port: int | None,
     release: str | None,
     hardening: Hardening | None,
@@ -66,22 +96,48 @@ def install(
 
     Everything that the host lacks is reported before anything is made. Safe to repeat.
     """
+    for value, option in ((host, "--host"), (name, "--name")):
+        if value is None and source is None:
+            raise click.MissingParameter(param_hint=f"'{option}'", param_type="option")
+
     from pathlib import Path
 
-    from ..agents import Installation, install
+    from ..agents import Installation, install, installation
 
-    wanted = Installation(host, name, release, port, hardening, Path(wheelhouse) if wheelhouse else None, verbose)
+    folder = Path(wheelhouse) if wheelhouse else None
+    if source is not None:
+        from ..agentfile import AgentFile
+
+        wanted = installation(AgentFile.read(source), host, name, release, port, hardening, folder, verbose)
+    else:
+        assert host is not None and name is not None
+        wanted = Installation(host, name, release, port, hardening, folder, verbose)
     changed = install(wanted)
+    host, name = wanted.host, wanted.name
     click.echo(
         f"Agent {name} installed on {host}." if changed else f"Agent {name} is installed on {host}; nothing to do."
     )
-    click.echo(f"Next: clm agent configure {name}")
+    click.echo(f"Next: clm agent configure {name}{f' --from {source}' if source not in (None, '-') else ''}")
 
 
 @agent.command()
 @click.argument("name")
 @click.option("--provider", help="Provider on record that the agent thinks with.")
 @click.option("--model", help="Model to use instead of the provider's.")
+@click.option("--channel", "on", multiple=True, metavar="NAME", help="Turn a channel on. Can be given several times.")
+@click.option("--no-channel", "off", multiple=True, metavar="NAME", help="Turn a channel off.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="CHANNEL.FIELD=VALUE", help="A setting of a channel; it turns it on."
+)
+@click.option("--secret-file", multiple=True, metavar="CHANNEL.FIELD=PATH", help="A channel's credential, in a file.")
+@click.option("--secret-stdin", metavar="CHANNEL.FIELD", help="A channel's credential, from standard input.")
+@click.option(
+    "--secret-reference",
+    multiple=True,
+    metavar="CHANNEL.FIELD=REF",
+    help="Keep where a channel's credential is: env:NAME, file:PATH, cmd:COMMAND, op://..., sops:FILE#KEY.",
+)
+@click.option("--allow-open-access", is_flag=True, help="Let a channel answer everybody, when its settings say so.")
 @_HARDENING
 @click.option(
     "-s",
@@ -89,38 +145,101 @@ def install(
     type=click.Choice(["providers", "identity", "channels", "validate"]),
     help="Only this stage; validate applies.",
 )
-@click.option("--skip-chat", is_flag=True, help="Leave the short conversation out of the proof.")
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE",
+    help="Take it all from a file that clm agent export writes; - is standard input.",
+)
+@click.option("--edit", is_flag=True, help="Ask about everything again, with what is on record as defaults.")
+@click.option("--skip-connectivity", is_flag=True, help="Do not ask the provider first whether it takes the key.")
+@click.option(
+    "--skip-chat", is_flag=True, help="Ask the model nothing: neither that, nor the short conversation of the proof."
+)
 @_WHEELHOUSE
 @_VERBOSE
 def configure(
     name: str,
     provider: str | None,
     model: str | None,
+    on: tuple[str, ...],
+    off: tuple[str, ...],
+    settings: tuple[str, ...],
+    secret_file: tuple[str, ...],
+    secret_stdin: str | None,
+    secret_reference: tuple[str, ...],
+    allow_open_access: bool,
     hardening: Hardening | None,
-    stage: str | None,
+    stage: Stage | None,
+    source: str | None,
+    edit: bool,
+    skip_connectivity: bool,
     skip_chat: bool,
     wheelhouse: str | None,
     verbose: bool,
 ) -> None:
     """
-    Give an agent its provider, write its files, start it, and prove that it answers.
+    Give an agent its provider and its channels, write its files, start it, and prove that it answers.
 
-    Unchanged input changes nothing and restarts nothing.
+    At a terminal, what is not decided yet is asked: a provider, which is tested from the agent's host, a model, the
+    channels. '<' goes back a question; Ctrl-C stops, and the same command carries on. Everything has an option, too;
+    with any of them, or without a terminal, nothing is asked that has an answer.
+
+    An agent that is ready is brought to what is on record without a question. Unchanged input changes nothing and
+    restarts nothing.
+
+    A section that the file of --from names is meant as a whole: a channel that is not in it is turned off, a setting
+    that is not in it has its default. What it does not name stays, and so do secrets.
     """
     from pathlib import Path
 
-    from ..agents import Configuration, configure
+    from ..agentfile import AgentFile
+    from ..configuring import ChannelOptions, Configuration, configure
 
-    folder = Path(wheelhouse) if wheelhouse else None
-    wanted = Configuration(name, provider, model, hardening, stage, not skip_chat, folder, verbose)
+    if source is not None and (edit or stage or provider or model or hardening or on or off or settings):
+        raise click.UsageError("--from says it all: give no choice beside it, and neither --stage nor --edit")
+    channels = ChannelOptions(on, off, settings, secret_file, secret_reference, secret_stdin).choices()
+    wanted = Configuration(
+        name,
+        provider,
+        model,
+        hardening,
+        channels,
+        open_access=allow_open_access,
+        file=None if source is None else AgentFile.read(source),
+        stage=stage,
+        edit=edit,
+        connectivity=not (skip_connectivity or skip_chat),
+        chat=not skip_chat,
+        wheelhouse=Path(wheelhouse) if wheelhouse else None,
+        verbose=verbose,
+    )
     changed = configure(wanted)
-    if stage is not None and stage != "validate":
+    if stage == "identity":
+        return
+    if changed is None and stage is not None:
         click.echo(f"Stage {stage} of agent {name} is done. Apply it with: clm agent configure {name}")
+    elif changed is None:
+        click.echo(f"Recorded, and not applied. Apply it with: clm agent configure {name}")
     elif changed:
         click.echo(f"Agent {name} is configured, runs and answers.")
         click.echo(f"Next: clm chat {name}")
     else:
         click.echo(f"Agent {name} runs as configured; nothing to do.")
+
+
+@agent.command()
+@click.argument("name")
+@click.option("--inline", is_flag=True, help="Write its provider out instead of its name, for another machine.")
+def export(name: str, inline: bool) -> None:
+    """
+    Print an agent as one file, for clm agent configure --from and clm agent install --from.
+
+    No secret is in it: references are written as they are, and 'kept' stands for what is in secrets.json.
+    """
+    from ..exporting import export
+
+    click.echo(export(name, inline=inline), nl=False)
 
 
 @agent.command()
@@ -199,7 +318,7 @@ def status(name: str, format_: str) -> None:
     [report] = [r for r in reports(state, snapshot, [instance.host]) if r.instance.agent.name == instance.agent.name]
     if not emit(report.data(), format_):
         seen, unit = report.seen, report.seen.unit if report.seen else None
-        channels = ", ".join(f"{k} {v}" for k, v in seen.channels.items()) if seen else ""
+        channels = ", ".join(f"{name} {state}" for name, state in report.channels.items())
         memory = f"{unit.memory_bytes // 2**20} MiB" if unit and unit.memory_bytes else "not known"
         rows = [
             ("agent", instance.key),
