@@ -66,7 +66,7 @@ def _choose(offer: Offer, generation: int | None) -> Earlier:
     if offer.defect is not None and offer.defect.is_newer and generation is None:
         raise Problem(
             f"{offer.path}: {offer.defect.what}. It is not damaged: a later version of pyinfra-hermes wrote it",
-            f"pip install --upgrade pyinfra-hermes, or, to go back: clm state restore {offer.path.name} --generation N",
+            f"pip install --upgrade pyinfra-hermes; or, to go back: clm state restore {offer.path.name} --generation N",
             Exit.REFUSED,
         )
     return offer.get(generation)

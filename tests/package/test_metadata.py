@@ -9,14 +9,19 @@ from pyinfra.api.metadata import parse_plugins
 ROOT = Path(__file__).parents[2]
 _PRIVATE = {
     "__init__",
+    "announcing",
     "commands",
+    "difference",
+    "leaves",
     "observing",
     "observation",
     "script",
+    "streaming",
     "redacting",
     "references",
     "transport",
     "wheelhouse",
+    "wheels",
 }
 
 
