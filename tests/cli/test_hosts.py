@@ -44,7 +44,7 @@ class Clm:
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pyinfra_hermes.cli", *arguments]
-        done = subprocess.run(command, input="", capture_output=True, text=True, env=self._environment, timeout=60)
+        done = subprocess.run(command, input="", capture_output=True, text=True, env=self._environment, timeout=240)
         assert done.returncode == code, done.stderr
         return done
 

@@ -30,6 +30,7 @@ from pyinfra_hermes.cli.state.directory import OpenDirectory
 from pyinfra_hermes.cli.state.errors import StateWriteFailed
 from pyinfra_hermes.cli.state.store import State
 from pyinfra_hermes.deploys.model import channels, providers
+from pyinfra_hermes.deploys.model.spec import AgentSpec
 
 AT = "2026-05-11T10:00:00.123456+00:00"
 KEY = "ab" * 32
@@ -96,7 +97,11 @@ def era() -> dict[str, Any]:
             },
             "provider:local": {"API_KEY": secret("API_KEY", SENTINEL)},
             "provider:far": {"API_KEY": secret("API_KEY", SENTINEL)},
-            "integration:work-atlassian": {"ATLASSIAN_API_TOKEN": secret("ATLASSIAN_API_TOKEN", SENTINEL)},
+            "integration:work-atlassian": {
+                "ATLASSIAN_API_TOKEN": secret("ATLASSIAN_API_TOKEN", SENTINEL),
+                "ATLASSIAN_URL": secret("ATLASSIAN_URL", "https://wolf.atlassian.net/"),
+                "ATLASSIAN_EMAIL": secret("ATLASSIAN_EMAIL", "a@b.c"),
+            },
         },
     }  # fmt: skip
 
@@ -118,6 +123,36 @@ def head() -> dict[str, Any]:
     documents["secrets"]["channel:chat"] = {
         "BOT_TOKEN": secret("BOT_TOKEN", SENTINEL),
         "APP_TOKEN": secret("APP_TOKEN", SENTINEL),
+    }
+    return documents
+
+
+def full() -> dict[str, Any]:
+    """Two agents with every setting of a channel and of an integration that there was."""
+    documents = era()
+    documents["providers"][1] |= {"type": "openrouter"}
+    first = documents["hosts"][0]["agents"]["hermes-test"]
+    first["config"]["channels"]["discord"] |= {
+        "allow_all_users": True, "home_channel": "740723459344302121", "home_channel_thread_id": "740723459344302122",
+        "allowed_channels": ["740723459344302123"], "allowed_guilds": ["740723459344302124"], "require_mention": True,
+        "stream_mode": "append", "stream_delay_ms": 100,
+    }  # fmt: skip
+    first["integrations"] = ["work-atlassian", "work_atlassian", "gh", "web"]
+    other = agent("other", providers=[{"name": "far", "role": "primary"}], integrations=["work_atlassian"])
+    documents["hosts"][0]["agents"]["other"] = other
+    documents["integrations"] += [
+        {"name": "work_atlassian", "type": "atlassian"}, {"name": "gh", "type": "github"},
+        {"name": "web", "type": "atlassian"},
+    ]  # fmt: skip
+    entries = documents["secrets"]["integration:work-atlassian"]
+    documents["secrets"] |= {
+        "192.0.2.36:hermes:other": {"DISCORD_BOT_TOKEN": secret("DISCORD_BOT_TOKEN", f"{SENTINEL}2")},
+        "integration:work_atlassian": {
+            **entries,
+            "JIRA_PROJECTS_FILTER": secret("JIRA_PROJECTS_FILTER", "DEV,OPS"),
+            "CONFLUENCE_SPACES_FILTER": secret("CONFLUENCE_SPACES_FILTER", "TEAM"),
+        },
+        "integration:gh": {"GITHUB_TOKEN": secret("GITHUB_TOKEN", SENTINEL)},
     }
     return documents
 
@@ -172,7 +207,7 @@ class Place:
         environment = {**os.environ, "XDG_CONFIG_HOME": str(self.home), "HOME": str(self.home)}
         command = [sys.executable, "-m", "pyinfra_hermes.cli", *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=60, stdin=subprocess.DEVNULL
+            command, capture_output=True, text=True, env=environment, timeout=240, stdin=subprocess.DEVNULL
         )
 
     def state(self) -> State:
@@ -227,6 +262,9 @@ def test_everything_has_its_place(place: Place, shape: Any) -> None:
     assert found.onboarding_state == "validate", "nothing was proven yet"
     assert found.applied is None
     assert found.integrations == ("work-atlassian",)
+    options = {"url": "https://wolf.atlassian.net", "products": "both", "username": "a@b.c"}
+    assert snapshot.integration("work-atlassian").options == options
+    assert list(snapshot.secrets.scopes["integration:work-atlassian"]) == ["ATLASSIAN_API_TOKEN"]
     entry = snapshot.secrets.scopes["wolf-i:hermes:hermes-test"]["HERMES_API_SERVER_KEY"]
     assert entry.value.reveal() == KEY
     assert entry.description == "Bearer token"
@@ -263,6 +301,171 @@ def test_the_line_that_users_have_prints_the_same_key(on_record: Place) -> None:
         ["jq", "-r", line, on_record.ours / "secrets.json"], capture_output=True, text=True, check=True
     )
     assert printed.stdout.strip() == KEY
+
+
+def _with_integration(name: str = "work-atlassian", kind: str = "atlassian", **values: Any) -> dict[str, Any]:
+    documents = era()
+    documents["integrations"] = [{"name": name, "type": kind, "created_at": AT, "updated_at": AT}]
+    documents["hosts"][0]["agents"]["hermes-test"]["integrations"] = [name]
+    entries = documents["secrets"].pop("integration:work-atlassian")
+    entries |= {key: secret(key, value) for key, value in values.items()}
+    documents["secrets"][f"integration:{name}"] = {k: v for k, v in entries.items() if v["value"] is not None}
+    return documents
+
+
+def test_settings_that_were_secrets_are_settings_here(place: Place) -> None:
+    place.leave(
+        _with_integration(
+            ATLASSIAN_URL="https://wolf.atlassian.net/wiki/",
+            JIRA_PROJECTS_FILTER="DEV, OPS",
+            CONFLUENCE_SPACES_FILTER="~ab1,TEAM",
+        )
+    )
+    place("--yes", code=0)
+    snapshot = place.state().read()
+    assert snapshot.integration("work-atlassian").options == {
+        "url": "https://wolf.atlassian.net", "products": "both", "username": "a@b.c",
+        "projects": ["DEV", "OPS"], "spaces": ["~ab1", "TEAM"],
+    }  # fmt: skip
+    assert snapshot.secrets.names("integration:work-atlassian") == ("ATLASSIAN_API_TOKEN",)
+    assert snapshot.agent("hermes-test").agent.integrations == ("work-atlassian",)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"ATLASSIAN_URL": None}, ["it has no Site", "clm integration edit work-atlassian --url URL"]),
+        (
+            {"ATLASSIAN_URL": f"https://a:{SENTINEL}@wolf.atlassian.net"},
+            ["its Site cannot be taken over", "clm integration edit work-atlassian --url URL"],
+        ),
+        ({"ATLASSIAN_URL": f"https://wolf.example/?token={SENTINEL}"}, ["its Site cannot be taken over"]),
+        ({"ATLASSIAN_URL": "https://wolf.example"}, ["it has no Confluence", "--confluence-url URL"]),
+        ({"ATLASSIAN_EMAIL": SENTINEL}, ["its User cannot be taken over", "--username E-MAIL"]),
+        ({"ATLASSIAN_EMAIL": None, "ATLASSIAN_API_TOKEN": None}, ["it has no User", "--api-token-file PATH"]),
+        # Without the filter the agent would see more than it did.
+        ({"JIRA_PROJECTS_FILTER": f"DEV,{SENTINEL}"}, ["its Projects cannot be taken over", "--projects KEY,..."]),
+        ({"CONFLUENCE_SPACES_FILTER": "ATATT3xFfGF0aaaa"}, ["its Spaces cannot be taken over", "--spaces KEY,..."]),
+    ],
+)
+def test_an_integration_that_is_not_complete_is_recorded_and_not_attached(
+    place: Place, values: dict[str, Any], says: list[str]
+) -> None:
+    place.leave(_with_integration(**values))
+    said = place("--yes", code=0)
+    for part in [*says, "clm agent integration add wolf-i/hermes-test work-atlassian"]:
+        assert part in said
+    snapshot = place.state().read()
+    assert snapshot.integration("work-atlassian").type == "atlassian"
+    assert snapshot.agent("hermes-test").agent.integrations == ()
+    assert len(fleet(place.state())) == 1
+    assert SENTINEL not in (place.ours / "integrations.json").read_text()
+    assert "Nothing to import" in place("--yes", code=0)
+
+
+def test_the_commands_that_the_plan_names_mend_it(place: Place) -> None:
+    place.leave(_with_integration(ATLASSIAN_URL=None))
+    place("--yes", code=0)
+    edited = place.clm("integration", "edit", "work-atlassian", "--url", "https://wolf.atlassian.net")
+    assert edited.returncode == 0, edited.stderr
+    added = place.clm("agent", "integration", "add", "wolf-i/hermes-test", "work-atlassian")
+    assert added.returncode == 0, added.stderr
+    assert len(fleet(place.state())) == 1
+    assert "Nothing to import" in place("--yes", code=0)
+    assert place.state().read().agent("hermes-test").agent.integrations == ("work-atlassian",)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code", "says"),
+    [
+        ("gh", "github", 0, "this version has no integrations of type github"),
+        ("web", "atlassian", Exit.PARTLY, "clm integration add my-web --type atlassian"),
+    ],
+)
+def test_an_integration_that_cannot_be_here_is_left_with_its_secrets(
+    place: Place, name: str, kind: str, code: int, says: str
+) -> None:
+    place.leave(_with_integration(name, kind))
+    said = place("--yes", code=code)
+    assert says in said
+    assert "ATLASSIAN_API_TOKEN" in said
+    assert f"without its integrations {name}, which are not imported" in said
+    snapshot = place.state().read()
+    assert (dict(snapshot.integrations), snapshot.agent("hermes-test").agent.integrations) == ({}, ())
+    assert f"integration:{name}" not in snapshot.secrets.scopes
+
+
+def test_two_integrations_of_one_name_in_hermes_are_not_both_attached(place: Place) -> None:
+    documents = era()
+    documents["integrations"].append({"name": "work_atlassian", "type": "atlassian"})
+    documents["secrets"]["integration:work_atlassian"] = documents["secrets"]["integration:work-atlassian"]
+    documents["hosts"][0]["agents"]["hermes-test"]["integrations"] = ["work-atlassian", "work_atlassian"]
+    place.leave(documents)
+    assert "not attached to work_atlassian" in place("--yes", code=0)
+    assert len(fleet(place.state())) == 1
+
+
+def _with_discord(**settings: Any) -> dict[str, Any]:
+    documents = era()
+    documents["hosts"][0]["agents"]["hermes-test"]["config"]["channels"]["discord"] |= settings
+    return documents
+
+
+def test_a_channel_comes_with_what_fits_and_says_what_does_not(place: Place) -> None:
+    place.leave(
+        _with_discord(
+            allowed_users=["740723459344302120", "9"], allow_all_users=True, home_channel=740723459344302121,
+            home_channel_name="Große Halle", allowed_channels=["*"], stream_mode="append", require_mention=False,
+        )
+    )  # fmt: skip
+    said = place("--yes", code=0)
+    assert place.state().read().agent("hermes-test").agent.channels["discord"] == {
+        "allowed_users": ["740723459344302120"], "home_channel": "740723459344302121", "require_mention": False
+    }  # fmt: skip
+    assert "it was open to everybody and is not here" in said
+    assert "not, or not all of, its allowed_users, home_channel_name, stream_mode" in said
+    assert "DISCORD_BOT_TOKEN of wolf-i/hermes-test does not look like one" in said
+
+
+def test_a_channel_stays_whose_limits_cannot_be_taken_over(place: Place) -> None:
+    place.leave(_with_discord(allowed_channels=["general"]))
+    assert "its allowed_channels cannot be taken over" in place("--yes", code=0)
+    assert set(place.state().read().agent("hermes-test").agent.channels) == {"api"}
+
+
+def test_a_channel_without_its_token_waits_for_it(place: Place) -> None:
+    documents = era()
+    del documents["secrets"]["192.0.2.36:hermes:hermes-test"]["DISCORD_BOT_TOKEN"]
+    place.leave(documents)
+    assert "clm agent channel enable hermes-test discord" in place("--yes", code=0)
+    assert set(place.state().read().agent("hermes-test").agent.channels) == {"api"}
+    assert len(fleet(place.state())) == 1
+
+
+def test_one_bot_goes_to_one_agent(place: Place) -> None:
+    documents = era()
+    documents["hosts"][0]["agents"]["twin"] = agent("twin")
+    documents["secrets"]["192.0.2.36:hermes:twin"] = {"DISCORD_BOT_TOKEN": secret("DISCORD_BOT_TOKEN", SENTINEL)}
+    place.leave(documents)
+    assert "its Bot token is that of wolf-i:hermes:hermes-test" in place("--yes", code=0)
+    assert set(place.state().read().agent("twin").agent.channels) == {"api"}
+    assert len(fleet(place.state())) == 1
+
+
+def test_an_agent_waits_for_the_key_of_its_provider(place: Place) -> None:
+    documents = era()
+    documents["providers"][0] |= {"type": "openrouter", "default_model": "z-ai/glm-5"}
+    key = documents["secrets"].pop("provider:local")
+    theirs = place.leave(documents)
+    said = place("--yes", code=0)
+    assert "without its provider local, which is not complete" in said
+    assert place.state().read().agent("hermes-test").agent.provider is None
+    assert len(fleet(place.state())) == 1
+    (kept_secrets,) = theirs.glob("imported-*/secrets.json")
+    write(kept_secrets, json.dumps({**documents["secrets"], "provider:local": key}))
+    assert "gets its provider local" in place("--yes", code=0)
+    assert place.state().read().agent("hermes-test").agent.provider == "local"
+    assert len(fleet(place.state())) == 1
 
 
 def test_other_commands_read_what_was_imported(on_record: Place) -> None:
@@ -584,7 +787,7 @@ def test_agents_that_cannot_come_are_named(place: Place) -> None:
     documents = era()
     documents["hosts"][0]["agents"] |= {
         "claw": {"type": "openclaw", "agent_name": "claw"},
-        "newer": agent("newer", version="2026.7.1"),
+        "newer": agent("newer", version="2031.1.1"),
         "root": agent("root"),
         "twin": agent("twin"),
         "odd": 7,
@@ -592,7 +795,7 @@ def test_agents_that_cannot_come_are_named(place: Place) -> None:
     place.leave(documents)
     said = place("--yes", code=Exit.PARTLY)
     assert "wolf-i/claw" in said
-    assert "v2026.7.1 is not in the manifest" in said
+    assert "v2031.1.1 is not in the manifest" in said
     assert "port 8642 is another agent's on this host, so it gets 8643" in said
     agents = place.state().read().host("wolf-i").agents
     assert {name: record.port for name, record in agents.items()} == {"hermes-test": 8642, "twin": 8643}
@@ -721,7 +924,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 @st.composite
 def mutated(draw: st.DrawFn) -> dict[str, Any]:
-    documents = copy.deepcopy(draw(st.sampled_from([era(), head()])))
+    documents = copy.deepcopy(draw(st.sampled_from([era(), head(), full()])))
     for _ in range(draw(st.integers(1, 4))):
         path = draw(st.sampled_from([path for path in _places(documents) if len(path) > 1] or [("hosts", 0)]))
         inner: Any = documents
@@ -755,7 +958,10 @@ def test_whatever_is_in_the_files_it_is_all_or_nothing_and_nobody_sees_a_secret(
         if list(theirs.glob("imported-*")):
             copies = digests(kept(place))
             assert all(copies[name] == digest for name, digest in before.items() if name.endswith(".json"))
-            fleet(place.state())
+            # Every agent can be given to a host as it came, or is only installed there: the inventory takes all.
+            for _, data in fleet(place.state()):
+                for row in data["hermes_agents"]:
+                    assert AgentSpec.parse(row)
             for name in ("hosts.json", "providers.json", "integrations.json"):
                 assert SENTINEL not in (theirs / name).read_text()
             report = kept(place) / "not-imported.json"

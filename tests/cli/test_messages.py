@@ -26,7 +26,7 @@ class Clm:
 
     def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pyinfra_hermes.cli", *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, env=self._environment, timeout=60)
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, env=self._environment, timeout=240)
 
     def write(self, name: str, document: object) -> None:
         self.state.mkdir(mode=0o700, exist_ok=True)

@@ -55,7 +55,7 @@ def run(
     command = [sys.executable, *options, "-c", program]
     surroundings = {**os.environ, "PYTHONUNBUFFERED": "", "COLUMNS": "200", **environment}
     if not terminal:
-        return subprocess.run(command, capture_output=True, env=surroundings, timeout=60, cwd=directory)
+        return subprocess.run(command, capture_output=True, env=surroundings, timeout=240, cwd=directory)
     ours, theirs = pty.openpty()
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=surroundings, cwd=directory) as process:
         os.close(theirs)
@@ -303,7 +303,7 @@ def test_a_reader_who_went_away_is_met_as_without_it(body: str, install: str) ->
         ["bash", "-c", '"$0" -c "$1" | head -c 1 >/dev/null; echo ${PIPESTATUS[0]}', sys.executable, program],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         env={**os.environ, "PYTHONUNBUFFERED": ""},
     )
     # 1 is what Click makes of it.

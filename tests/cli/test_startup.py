@@ -25,7 +25,7 @@ def _imported(*arguments: str, **environment: str) -> tuple[int, set[str]]:
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=60,
+        timeout=240,
     )
     found = json.loads(result.stderr.splitlines()[-1])
     return found["code"], set(found["modules"])
@@ -74,7 +74,7 @@ def test_completion_imports_nothing_heavy() -> None:
         capture_output=True,
         text=True,
         env={**os.environ, "_CLM_COMPLETE": "bash_complete", "COMP_WORDS": "clm agent inst", "COMP_CWORD": "2"},
-        timeout=60,
+        timeout=240,
     )
     assert result.stdout.split() == ["plain,install"]
     modules = {name.partition(".")[0] for name in json.loads(result.stderr.splitlines()[-1])}

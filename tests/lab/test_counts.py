@@ -133,7 +133,7 @@ def test_a_converge_with_nothing_to_do_is_cheap_and_restarts_nothing(clm: Clm, h
     with counted(host) as cost:
         done = subprocess.run(
             [sys.executable, "-c", _ENGINE],
-            env=clm.environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
+            env=clm.environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     connections, execs, changed, failed = json.loads(done.stdout)

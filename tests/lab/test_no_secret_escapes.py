@@ -163,7 +163,8 @@ def _use_with_pyinfra(way: Journey) -> None:
 def _fill_the_disk(way: Journey) -> None:
     # The key of another provider is on its way into .env when there is no room for it.
     way.machine.fill("/home", keep_free_kib=0)
-    way.clm("agent", "configure", "eve", "--provider", "other", "--verbose", code=Exit.NOT_APPLIED).has("No space left")
+    refused = ("agent", "configure", "eve", "--provider", "other", "--skip-connectivity", "--verbose")
+    way.clm(*refused, code=Exit.NOT_APPLIED).has("No space left")
     way.pyinfra(*_FLEET, "-y", *_LOUD, code=1).has("No space left")
     way.machine.unfill("/home")
 
@@ -171,7 +172,9 @@ def _fill_the_disk(way: Journey) -> None:
 def _be_told_the_key(way: Journey, model: StandInModel) -> None:
     # Some model servers repeat the key that they refuse, and Hermes passes their words on.
     model.fail(401, {"error": {"message": f"Incorrect API key provided: {OTHER_KEY}"}})
-    way.clm("agent", "configure", "eve", "--verbose", code=Exit.UNHEALTHY).has("Incorrect API key provided")
+    for further in ((), ("--skip-connectivity",)):
+        said = way.clm("agent", "configure", "eve", "--verbose", *further, code=Exit.UNHEALTHY)
+        said.has("Incorrect API key provided")
     way.clm("chat", "eve", "--once", "hello", code=Exit.UNHEALTHY).has("Incorrect API key provided")
     model.reset()
 

@@ -76,7 +76,7 @@ def test_enter_at_the_prompt_goes_on_and_anything_else_does_not(
     with Terminal([PYINFRA, *EXAMPLE], {**person.environment, **example}, cwd=REPOSITORY) as terminal:
         terminal.expect("Press enter to execute...")
         terminal.type("\n")
-        assert terminal.end(seconds=60) == 0
+        assert terminal.end(seconds=90) == 0
         assert "Traceback" not in terminal.text
         changed, failed, same = counted(terminal.text)
     # The host has all tools, and the release was there.

@@ -227,7 +227,7 @@ def test_read_only_state_is_read_and_refuses_to_be_changed(copied: Person, eve: 
     with nothing_done(copied, eve):
         for command, code in ((("provider", "list"), Exit.DONE), (add, Exit.FAILED), (again, Exit.FAILED)):
             within = ["unshare", "--mount", "sh", "-c", script, str(copied.state), *copied.command(*command)]
-            said = Said(run(within, copied.environment, stdin=None, seconds=60)).lacks("Traceback")
+            said = Said(run(within, copied.environment, stdin=None, seconds=90)).lacks("Traceback")
             assert said.code == code, said
             if code == Exit.FAILED:
                 said.has(f"Cannot open {copied.state}/.lock: Read-only file system")
@@ -386,7 +386,7 @@ def test_silent_hosts_are_given_up_in_time(person: Person, eve: Machine, bare: M
             )
         ]  # fmt: skip
         for machine, command in running:
-            said = command.wait(Exit.UNREACHABLE, seconds=60)
+            said = command.wait(Exit.UNREACHABLE, seconds=90)
             assert machine.address in said.text or "no answer within" in said.text, said
         assert time.monotonic() - started < 40
     finally:
@@ -492,9 +492,7 @@ def test_wheels_that_are_not_those_of_the_lock_are_refused(
     tamper(hermes)
     # Here: nothing is packed, let alone sent.
     said = install(fresh, "--wheelhouse", str(wheels), host="empty", name="zoe", code=Exit.FAILED)
-    said.has(
-        "the release's wheels could not be had", "DO NOT MATCH THE HASHES", "hermes-agent==0.13.0", "Expected sha256"
-    )
+    said.has("could not be had", "DO NOT MATCH THE HASHES", "hermes-agent==0.13.0", "Expected sha256")
     assert (list(cache.rglob("*.tar")), releases(empty)) == ([], "")
     # There: what was packed and then changed is refused by the host, before anything of it runs.
     original = Wheelhouse().archive(manifest().release(), "3.11", "x86_64")
@@ -659,7 +657,11 @@ def test_a_port_that_somebody_took_while_the_agent_was_stopped(person: Person, e
 def test_a_model_server_that_is_down_is_said_to_be_down(person: Person, eve: Machine, model: StandInModel) -> None:
     person.clm("provider", "add", "down", "--type", "ollama", "--url", f"http://{model.address}:9", "--model", "m")
     eve.ssh(f"printf '{_ONE_TRY}' >> {HERMES}/config.yaml")
-    said = person.clm("agent", "configure", "eve", "--provider", "down", code=Exit.UNHEALTHY)
+    configure = ("agent", "configure", "eve", "--provider", "down")
+    person.clm(*configure, code=Exit.UNHEALTHY).has(
+        "does not take connections at port 9", "Nothing was changed on box."
+    )
+    said = person.clm(*configure, "--skip-connectivity", code=Exit.UNHEALTHY)
     said.has("agent eve runs, but its model does not answer", "Connection error")
     (report,) = person.json("ps", "-H", "box")
     assert (report["healthy"], report["onboarding"]) == (True, "validate")
