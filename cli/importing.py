@@ -16,11 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pyinfra_hermes.deploys.model import channels, names, providers, releases
+from pyinfra_hermes.deploys.model import channels, integrations, names, providers, releases
+from pyinfra_hermes.deploys.model.channels.sharing import Membership
+from pyinfra_hermes.deploys.model.declaration import Declaration, InvalidSetting
+from pyinfra_hermes.deploys.model.integrations.texts import slug
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec, InvalidSpec
 
-from . import translation
+from . import translated_integrations, translation
 from .clawrium import Key, Source, is_same
 from .state.records import (
     API_SERVER_KEY,
@@ -194,6 +197,18 @@ class _Planner:
         self._seen: set[str] = set()
         #: Why a provider of theirs is not on record after the import.
         self._missing: dict[str, str] = {}
+        #: Names of integrations of theirs that were dealt with.
+        self._integrations: set[str] = set()
+        #: Why an agent cannot work with an integration of theirs, and what mends it.
+        self._incomplete: dict[str, tuple[str, str]] = {}
+        #: Which agent has a bot or an account that no other may have.
+        self._claims: dict[tuple[str, Secret], str] = {
+            (channel, value): scope
+            for host in on_record.hosts.values()
+            for agent in host.agents.values()
+            for scope in [agent_scope(host.name, agent.name)]
+            for channel, value, _ in self._membership(scope, agent.channels).claims()
+        }
 
     def plan(self) -> Plan:
         for number, entry in enumerate(self._source.providers, 1):
@@ -258,8 +273,8 @@ class _Planner:
         self._secrets(scope, self._entries(scope))
         held = {**self._plan.secrets.get(scope, {}), **self._on_record.secrets.scopes.get(scope, {})}
         for f in declaration.secrets:
-            if f.required and f.name.upper() not in held:
-                self._plan.warnings.append(f"provider {name} comes without its {f.name.upper()}")
+            if f.required and f.key not in held:
+                self._plan.warnings.append(f"provider {name} comes without its {f.key}")
 
     def _known_provider(self, known: Provider, kind: str, entry: Mapping[str, Any]) -> None:
         declaration = providers.CATALOGUE.get(known.type)
@@ -283,20 +298,93 @@ class _Planner:
             return
         scope = integration_scope(name)
         self._seen.add(scope)
-        if name in self._plan.integrations:
+        if name in self._integrations:
             self._say("integration", name, "refused", "there is another one of this name before it")
             return
+        self._integrations.add(name)
         if not isinstance(kind, str) or not _KIND.fullmatch(kind):
-            self._say("integration", name, "refused", "it has no type")
+            self._refuse_integration(name, "refused", "it has no type")
             return
-        if name in self._on_record.integrations:
-            self._say("integration", name, "known")
+        known = self._on_record.integrations.get(name)
+        if known is not None:
+            self._known_integration(known, kind)
+        elif kind not in integrations.CATALOGUE:
+            instead = "an MCP server can take its place: clm integration add NAME --type mcp-http"
+            self._refuse_integration(name, "later", f"this version has no integrations of type {kind}; {instead}")
+        elif (why := translated_integrations.unnamable(name)) is not None:
+            instead = f"clm integration add my-{name} --type {kind}"
+            self._refuse_integration(name, "refused", f"{why}; define it under another: {instead}")
         else:
-            at = translation.moment(entry.get("created_at")) or now()
-            changed = translation.moment(entry.get("updated_at")) or at
-            self._plan.integrations[name] = Integration(name=name, type=kind, created_at=at, updated_at=changed)
-            self._say("integration", name, "import", f"type {kind}")
-        self._secrets(scope, self._entries(scope))
+            self._new_integration(name, kind, entry)
+
+    def _new_integration(self, name: str, kind: str, entry: Mapping[str, Any]) -> None:
+        scope = integration_scope(name)
+        at = translation.moment(entry.get("created_at")) or now()
+        changed = translation.moment(entry.get("updated_at")) or at
+        found = translated_integrations.translated(integrations.CATALOGUE[kind], self._entries(scope))
+        record = Integration(name=name, type=kind, options=found.options, created_at=at, updated_at=changed)
+        self._plan.integrations[name] = record
+        place = len(self._plan.items)
+        self._secrets(scope, found.secrets)
+        keys = {**self._plan.secrets.get(scope, {}), **self._on_record.secrets.scopes.get(scope, {})}
+        lack = translated_integrations.incomplete(record, keys, found.unusable)
+        notes = [f"type {kind}"]
+        if found.options:
+            notes.append(f"its {', '.join(found.options)} are settings here, no secrets")
+        if lack is not None:
+            self._incomplete[name] = lack
+            notes += [f"not complete: {lack[0]}", f"mend it: {lack[1]}"]
+        # Its secrets are looked at first and said afterwards.
+        self._plan.items.insert(place, Item("integration", name, "import", tuple(notes)))
+        self._unplaced(scope, kind, found.unplaced)
+
+    def _known_integration(self, known: Integration, kind: str) -> None:
+        declaration = integrations.CATALOGUE.get(known.type)
+        if known.type != kind or declaration is None:
+            self._say("integration", known.name, "known", "of another type, which stays")
+            return
+        scope = integration_scope(known.name)
+        found = translated_integrations.translated(declaration, self._entries(scope))
+        same = all(known.options.get(name) == value for name, value in found.options.items())
+        self._say("integration", known.name, "known", *([] if same else ["with other settings, which stay"]))
+        self._secrets(scope, found.secrets)
+        self._unplaced(scope, kind, found.unplaced)
+
+    def _refuse_integration(self, name: str, outcome: Outcome, why: str) -> None:
+        keys = sorted(key for key in self._entries(integration_scope(name)) if _SECRET_KEY.fullmatch(key))
+        self._say("integration", name, outcome, why, *([f"its {', '.join(keys)} stays with it"] if keys else []))
+
+    def _unplaced(self, scope: str, kind: str, keys: Iterable[str]) -> None:
+        shown = sorted(key if _SECRET_KEY.fullmatch(key) else "(a name not shown)" for key in keys)
+        if shown:
+            self._say("secrets", scope, "skip", f"{', '.join(shown)}: type {kind} has no place for it")
+
+    def _attachable(self, reference: str, data: Mapping[str, Any], notes: list[str]) -> tuple[str, ...]:
+        """Return those of an agent's integrations that it can work with; the notes name the others."""
+        chosen: dict[str, str] = {}
+        missing: list[str] = []
+        asked = [one for one in translation.texts(data.get("integrations")) if translation.provider_name(one)]
+        for name in dict.fromkeys(asked):
+            record = self._plan.integrations.get(name) or self._on_record.integrations.get(name)
+            attach = f"clm agent integration add {reference} {name}"
+            if record is None:
+                missing.append(name)
+            elif not self._is_usable(record):
+                notes.append(f"not attached to {name}, which is not complete; once it is: {attach}")
+            elif (other := chosen.setdefault(slug(name).lower(), name)) != name:
+                notes.append(f"not attached to {name}, whose tools would have the names of {other}'s")
+        if missing:
+            notes.append(f"without its integrations {', '.join(sorted(missing))}, which are not imported")
+        return tuple(chosen.values())
+
+    def _is_usable(self, record: Integration) -> bool:
+        if record.type not in integrations.CATALOGUE or translated_integrations.unnamable(record.name) is not None:
+            return False
+        if record.name in self._incomplete:
+            return False
+        scope = integration_scope(record.name)
+        keys = {**self._plan.secrets.get(scope, {}), **self._on_record.secrets.scopes.get(scope, {})}
+        return translated_integrations.incomplete(record, keys) is None
 
     # hosts
 
@@ -484,7 +572,7 @@ class _Planner:
             notes.append("its API was open to the network and is on loopback here")
         if any(_CREDENTIALS & part.keys() for part in (api, *translation.parts(config.get("channels")))):
             notes.append("hosts.json holds credentials of it, which are not read from there")
-        provider, model = self._provider_of(data, config, notes)
+        provider, model = self._provider_of(shown, data, config, notes)
         status, error = translation.status(data.get("status"))
         agent = Agent(
             name=name,
@@ -500,16 +588,15 @@ class _Planner:
             self._seen.update(self._scopes(number, name))
             self._say("agent", shown, "refused", "it does not fit what an agent can be here")
             return False
-        settings = dict(self._channels(agent, data, config, f"{host}:hermes:{name}"))
-        agent.channels = {"api": {}, **settings}
-        agent.onboarding = translation.onboarding(agent, data)
-        attached = {one: one for one in translation.texts(data.get("integrations")) if translation.provider_name(one)}
-        agent.integrations = tuple(one for one in attached if self._has_integration(one))
-        if missing := attached.keys() - set(agent.integrations):
-            notes.append(f"without its integrations {', '.join(sorted(missing))}, which are not imported")
-        self._plan.agents.setdefault(host, {})[name] = agent
-        self._say("agent", shown, "import", f"{release} on port {port}", *notes)
+        # What an agent comes with depends on its secrets, which are said after it.
+        place = len(self._plan.items)
         self._agent_secrets(number, host, name, data)
+        agent.channels = {"api": {}, **dict(self._channels(agent, data, config, agent_scope(host, name)))}
+        agent.onboarding = translation.onboarding(agent, data)
+        agent.integrations = self._attachable(shown, data, notes)
+        self._plan.agents.setdefault(host, {})[name] = agent
+        self._plan.items.insert(place, Item("agent", shown, "import", (f"{release} on port {port}", *notes)))
+        self._warn_of_tokens(shown, agent, agent_scope(host, name))
         return True
 
     def _complete(self, number: int, host: str, agent: Agent, data: dict[str, Any]) -> None:
@@ -517,22 +604,59 @@ class _Planner:
         config = data["config"] if isinstance(data.get("config"), dict) else {}
         lacking: dict[str, Any] = {}
         notes: list[str] = []
+        place = len(self._plan.items)
+        self._agent_secrets(number, host, agent.name, data)
         if agent.provider is None:
-            provider, model = self._provider_of(data, config, [])
+            provider, model = self._provider_of(agent.name, data, config, [])
             if provider is not None:
                 lacking = {"provider": provider, "model": model}
                 notes.append(f"gets its provider {provider}")
-        settings = dict(self._channels(agent, data, config, f"{host}:hermes:{agent.name}"))
+        settings = dict(self._channels(agent, data, config, agent_scope(host, agent.name)))
         new = {name: options for name, options in settings.items() if name not in agent.channels}
         if new:
             lacking["channels"] = {**agent.channels, **new}
         if lacking:
             self._plan.completed[host, agent.name] = lacking
-        self._say("agent", f"{host}/{agent.name}", "import" if lacking else "known", *notes)
-        self._agent_secrets(number, host, agent.name, data)
+        outcome: Outcome = "import" if lacking else "known"
+        self._plan.items.insert(place, Item("agent", f"{host}/{agent.name}", outcome, tuple(notes)))
 
-    def _has_integration(self, name: str) -> bool:
-        return name in self._plan.integrations or name in self._on_record.integrations
+    def _warn_of_tokens(self, reference: str, agent: Agent, scope: str) -> None:
+        """Name the tokens that are refused when the agent is configured, and can be mended now."""
+        new = self._plan.secrets.get(scope, {})
+        for f in [f for channel in agent.channels for f in channels.CATALOGUE[channel].secrets if f.key in new]:
+            try:
+                f.check_secret(new[f.key].value or Secret(""))
+            except InvalidSetting:
+                remedy = f"clm secret set {reference} {f.key}"
+                self._plan.warnings.append(f"{f.key} of {reference} does not look like one: {remedy}")
+
+    def _kept(self, scope: str) -> dict[str, Secret]:
+        """Return the secrets that a scope has after the import, a reference to one as it is spelled."""
+        entries = {**self._plan.secrets.get(scope, {}), **self._on_record.secrets.scopes.get(scope, {})}
+        kept = {key: entry.kept() for key, entry in entries.items()}
+        return {key: each if isinstance(each, Secret) else Secret(each.text) for key, each in kept.items()}
+
+    def _membership(self, scope: str, chosen: Mapping[str, Mapping[str, Any]]) -> Membership:
+        return Membership(scope, chosen, self._kept(scope))
+
+    def _lack(self, declaration: Declaration, options: Mapping[str, Any], scope: str) -> str | None:
+        """Say what an entry lacks; None when it is complete. An agent with such a one would stop every inventory."""
+        kept = self._kept(scope)
+        try:
+            declaration.check_complete(options, [f.name for f in declaration.secrets if kept.get(f.key)])
+        except InvalidSetting as error:
+            said = str(error)
+            return said if not any(quote in said for quote in "'\"") else "its settings do not go together"
+        return None
+
+    def _clash(self, scope: str, name: str, settings: Mapping[str, Any]) -> str | None:
+        """Say which other agent has the bot of a channel already; None when none has, and then it is this one's."""
+        claims = list(self._membership(scope, {name: settings}).claims())
+        for channel, value, label in claims:
+            if (holder := self._claims.get((channel, value), scope)) != scope:
+                return f"its {label} is that of {holder}, and two agents would take each other's messages"
+        self._claims.update({(channel, value): scope for channel, value, _ in claims})
+        return None
 
     def _release(self, version: object, notes: list[str]) -> tuple[str | None, str]:
         listed = {release.tag for release in releases.manifest().releases}
@@ -547,7 +671,7 @@ class _Planner:
         return None, f"{what}; --release TAG records it with a release that is"
 
     def _provider_of(
-        self, data: Mapping[str, Any], config: Mapping[str, Any], notes: list[str]
+        self, reference: str, data: Mapping[str, Any], config: Mapping[str, Any], notes: list[str]
     ) -> tuple[str | None, str | None]:
         attached = data.get("providers") if isinstance(data.get("providers"), list) else []
         assert isinstance(attached, list)
@@ -564,6 +688,19 @@ class _Planner:
         if record is None:
             notes.append(f"without its provider {name}: {self._missing.get(name, 'there is no such provider')}")
             return None, None
+        declaration = providers.CATALOGUE.get(record.type)
+        lack = self._lack(declaration, record.options, provider_scope(name)) if declaration is not None else None
+        if declaration is not None and lack is not None:
+            keys = self._kept(provider_scope(name))
+            flags = [
+                f"--{f.name.replace('_', '-')}-file PATH"
+                for f in declaration.secrets
+                if f.required and f.key not in keys
+            ]
+            edit = " ".join(["clm provider edit", name, *flags])
+            mend = f"{edit}, then: clm agent configure {reference} --provider {name}"
+            notes.append(f"without its provider {name}, which is not complete: {lack}; mend it: {mend}")
+            return None, None
         checked = translation.checked(names.model_id, model)
         return name, checked if checked != record.options.get("model") else None
 
@@ -571,36 +708,47 @@ class _Planner:
         self, agent: Agent, data: Mapping[str, Any], config: Mapping[str, Any], scope: str
     ) -> Iterator[tuple[str, dict[str, translation.Setting]]]:
         """Go through the channels that can be recorded; what cannot is kept for the report."""
-        for name, settings in self._channel_settings(data, config):
+        for name, given in self._channel_settings(data, config):
+            shown = f"{scope}/{name}"
             if name in agent.channels:
-                self._say("channel", f"{scope}/{name}", "known")
-            elif name in channels.CATALOGUE and self._fits(agent, {name: settings}):
-                self._say("channel", f"{scope}/{name}", "import")
-                yield name, settings
-            else:
-                self._keep(scope, "channels", {**self._plan.kept.get(scope, {}).get("channels", {}), name: settings})
-                why = (
-                    "this version has no such channel" if name not in channels.CATALOGUE else "its settings do not fit"
-                )
-                self._say("channel", f"{scope}/{name}", "later", f"{why}; its settings are kept")
+                self._say("channel", shown, "known")
+                continue
+            declaration = channels.CATALOGUE.get(name)
+            if declaration is None:
+                self._keep_channel(scope, name, given, "this version has no such channel")
+                continue
+            settings, notes, problem = translation.channel(declaration, given)
+            if problem is None and not self._fits(agent, {name: settings}):
+                problem = "its settings do not fit"
+            if problem is None and (problem := self._lack(declaration, settings, scope)) is not None:
+                problem += f"; once it is there: clm agent channel enable {agent.name} {name}"
+            problem = problem or self._clash(scope, name, settings)
+            if problem is not None:
+                self._keep_channel(scope, name, given, problem)
+                continue
+            if notes:
+                self._keep_settings(scope, name, given)
+            self._say("channel", shown, "import", *notes)
+            yield name, settings
+
+    def _keep_channel(self, scope: str, name: str, given: Mapping[str, Any], why: str) -> None:
+        self._keep_settings(scope, name, given)
+        self._say("channel", f"{scope}/{name}", "later", f"{why}; its settings are kept")
+
+    def _keep_settings(self, scope: str, name: str, given: Mapping[str, Any]) -> None:
+        kept = self._plan.kept.get(scope, {}).get("channels", {})
+        self._keep(scope, "channels", {**kept, name: translation.settings(given)})
 
     def _channel_settings(
         self, data: Mapping[str, Any], config: Mapping[str, Any]
-    ) -> Iterator[tuple[str, dict[str, translation.Setting]]]:
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         inside = config["channels"] if isinstance(config.get("channels"), dict) else {}
-        for name, settings in inside.items():
-            if (
-                name in ("discord", "slack")
-                and isinstance(settings, dict)
-                and settings.get("enabled", True) is not False
-            ):
-                yield name, translation.settings(settings)
+        for name, given in inside.items():
+            if name in ("discord", "slack") and isinstance(given, dict) and given.get("enabled", True) is not False:
+                yield name, given
         for entry in self._attached_channels(data):
             if entry["type"] not in inside:
-                yield (
-                    entry["type"],
-                    translation.settings(entry["config"] if isinstance(entry.get("config"), dict) else {}),
-                )
+                yield entry["type"], entry["config"] if isinstance(entry.get("config"), dict) else {}
 
     def _attached_channels(self, data: Mapping[str, Any]) -> list[dict[str, Any]]:
         attached = translation.texts(data.get("channels"))

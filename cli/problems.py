@@ -40,7 +40,7 @@ def translate(error: Exception) -> Problem | None:
         return Problem(error.message, error.remedy, exits.get(type(error), Exit.FAILED))
     for module, name, exit in (
         ("pyinfra_hermes.deploys.model.names", "InvalidName", Exit.USAGE),
-        ("pyinfra_hermes.deploys.model.providers", "InvalidProvider", Exit.USAGE),
+        ("pyinfra_hermes.deploys.model.declaration", "InvalidSetting", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.releases", "UnknownRelease", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.spec", "InvalidSpec", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.dotenv", "CannotEncode", Exit.USAGE),

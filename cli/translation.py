@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from pyinfra_hermes.deploys.model import dotenv, names, providers
+from pyinfra_hermes.deploys.model.channels import Channel
+from pyinfra_hermes.deploys.model.declaration import Field, InvalidSetting
 from pyinfra_hermes.deploys.model.secret import Secret
 
 from .state.records import API_SERVER_KEY, FIRST_PORT, Agent, AgentStatus, Host, Plain, SecretEntry, Stage, StageResult
@@ -36,6 +38,8 @@ _SETTINGS = frozenset(
         "stream_delay_ms",
     ]
 )
+#: Settings without which a channel would do more than it did.
+_LIMITS = ("allowed_channels",)
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _TITLE = re.compile(r"[A-Za-z0-9 _\-./#]{1,64}")
 
@@ -55,14 +59,14 @@ def options(declaration: providers.ProviderType, entry: Mapping[str, Any]) -> tu
             return {}, f"its {f.label} is neither text nor a number"
         try:
             options[f.name] = f.check(value)
-        except providers.InvalidProvider as error:
+        except InvalidSetting as error:
             # What quotes the value may quote a key that somebody put into it.
             said = str(error)
             return {}, said if not any(quote in said for quote in "'\"") else f"its {f.label} cannot be used here"
     try:
         return declaration.options(options), None
-    except providers.InvalidProvider:
-        return {}, f"its settings are not those of type {declaration.type}"
+    except InvalidSetting:
+        return {}, f"its settings are not those of type {declaration.name}"
 
 
 def secret(key: str, entry: object) -> SecretEntry | str:
@@ -145,6 +149,57 @@ def settings(given: Mapping[str, Any]) -> dict[str, Setting]:
         elif (isinstance(value, int) and abs(value) < 1 << 63) or (isinstance(value, str) and pattern.fullmatch(value)):
             found[name] = value
     return found
+
+
+def channel(declaration: Channel, given: Mapping[str, Any]) -> tuple[dict[str, Setting], list[str], str | None]:
+    """
+    Return a channel's options, notes on what is not as it was, and why the channel cannot be taken over, if so.
+
+    Nobody is let in who was not: what let everybody in is left out, and without a limit that it had a channel stays.
+    """
+    safe, fields = settings(given), {f.name: f for f in declaration.fields if not f.secret}
+    options: dict[str, Setting] = {}
+    lost: list[str] = []
+    notes: list[str] = []
+    for name in sorted(_SETTINGS & given.keys()):
+        theirs = given[name]
+        if theirs in (None, "", [], {}, False) and name not in ("require_mention", "allow_all_users"):
+            continue
+        if name == "allow_all_users":
+            if theirs not in (None, False, ""):
+                notes.append("it was open to everybody and is not here: --allow-all-users opens it again")
+            continue
+        value, whole = _fitting(fields.get(name), safe.get(name), theirs)
+        if value is not None:
+            options[name] = value
+        elif name in _LIMITS and theirs != ["*"]:
+            return {}, [], f"its {name} cannot be taken over, and without them it would answer anywhere"
+        if not whole and theirs is not None and theirs != ["*"]:
+            lost.append(name)
+    if lost:
+        notes.append(f"not, or not all of, its {', '.join(lost)}")
+    return options, notes, None
+
+
+def _fitting(f: Field | None, value: Setting | None, theirs: object) -> tuple[Setting | None, bool]:
+    """Return what of a value a field can have, and whether that is all of it."""
+    if f is None or value is None:
+        return None, False
+    if isinstance(value, list) != (f.kind == "list"):
+        value = [str(value)] if f.kind == "list" and isinstance(value, str) else None
+    if value is None:
+        return None, False
+    items = value if isinstance(value, list) else [value]
+    good: list[Any] = []
+    for item in items:
+        try:
+            good.append(f.check([item] if isinstance(value, list) else item))
+        except (InvalidSetting, names.InvalidName):
+            continue
+    if not isinstance(value, list):
+        return (good[0], True) if good else (None, False)
+    flat = list(dict.fromkeys(each for one in good for each in one))
+    return flat or None, len(good) == (len(theirs) if isinstance(theirs, list) else 1)
 
 
 def ids(entry: Mapping[str, Any]) -> list[str]:

@@ -103,7 +103,8 @@ def _show_done(wanted: Import, kept: Any) -> None:
     agents = sum(len(agents) for agents in plan.agents.values())
     secrets = sum(len(entries) for entries in plan.secrets.values())
     click.echo(
-        f"Imported: hosts {len(plan.hosts)}, agents {agents}, providers {len(plan.providers)}, secrets {secrets}."
+        f"Imported: hosts {len(plan.hosts)}, agents {agents}, providers {len(plan.providers)}, "
+        f"integrations {len(plan.integrations)}, secrets {secrets}."
     )
     if wanted.in_place:
         click.echo(f"clawrium's files are kept as they were in {kept}, with its secrets in the clear.")
