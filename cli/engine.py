@@ -32,6 +32,7 @@ from pyinfra_hermes.facts.agents import HermesAgents
 from pyinfra_hermes.facts.observation import Observation
 from pyinfra_hermes.operations.announcing import Change, listening
 
+from . import begun
 from .exits import Exit
 from .inventory import host_data
 from .openssh import Login, connection_problem, explain
@@ -125,6 +126,7 @@ class Session:
 
         The script is given on standard input. Raises the host's :class:`Problem`.
         """
+        begun.something()
         printed: list[str] = []
 
         def ask(host: Any) -> None:
@@ -148,6 +150,7 @@ class Session:
         Each callable is a deploy without further arguments but pyinfra's own. A host that fails stops; no
         other waits for it.
         """
+        begun.something()
         with ctx_state.use(self._state):
 
             def prepare(host: Any) -> None:

@@ -17,7 +17,7 @@ from pyinfra_hermes.deploys.model import names
 from pyinfra_hermes.facts.observation import HostState, parse
 from pyinfra_hermes.facts.script import observe_host
 
-from . import asking, keys
+from . import asking, begun, keys
 from .exits import Exit
 from .openssh import Login, LoginRefused, NoRoot, configured, offered_key, run_script
 from .problems import Problem
@@ -552,6 +552,7 @@ def _prove(login: Login, key: HostKey) -> None:
 
 def _set_up(login: Login, ours: Host, pair: keys.KeyPair, management: str, adopt: bool) -> list[str]:
     """Make the management login with the first of our logins that may; return what changed on the host."""
+    begun.something()
     script = keys.script(management, pair, adopt=adopt)
     if not pair.is_new:
         # An earlier run, or a person, may have made it already.

@@ -11,6 +11,7 @@ import click
 
 from pyinfra_hermes.deploys import redacting
 
+from . import begun
 from .exits import Exit
 from .lazy import Entry, LazyGroup
 from .problems import Problem, translate
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run ``clm`` and return its exit code."""
     redacting.install()
+    begun.nothing()
     try:
         arguments = None if argv is None else list(argv)
         result = cli.main(args=arguments, prog_name="clm", standalone_mode=False, color=_color())
@@ -78,8 +80,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return Exit.USAGE if isinstance(error, click.UsageError) else Exit.FAILED
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("\nInterrupted. Nothing is lost: the same command carries on.", err=True)
+    except (click.Abort, KeyboardInterrupt) as stopped:
+        # Click raises the first at a question. Elsewhere something may be under way that is not known here.
+        untouched = isinstance(stopped, click.Abort) and not begun.anything()
+        held = "Nothing was changed." if untouched else "Nothing is lost: the same command carries on."
+        click.echo(f"\nInterrupted. {held}", err=True)
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away: `clm ps | head -1`.

@@ -65,8 +65,8 @@ def translated(declaration: IntegrationType, entries: Mapping[str, Any]) -> Tran
     options: dict[str, Plain] = {}
     unusable: list[Field] = []
     for key, name in names.items():
-        text = (value_of(entries.get(key)) or "").strip()
-        if not text:
+        text = value_of(entries[key]) if key in entries else ""
+        if text is not None and not text.strip():
             continue
         try:
             options[name] = _option(fields[name], text, hidden)
@@ -79,7 +79,10 @@ def translated(declaration: IntegrationType, entries: Mapping[str, Any]) -> Tran
     return Translated(options, secrets, unplaced, tuple(unusable))
 
 
-def _option(f: Field, text: str, hidden: Collection[str]) -> Plain:
+def _option(f: Field, given: str | None, hidden: Collection[str]) -> Plain:
+    if given is None:
+        raise ValueError("is no text")
+    text = given.strip()
     items = [item.strip() for item in text.split(",") if item.strip()] if f.kind == "list" else [text]
     if text in hidden or is_credential(text) or any(len(secret) > 5 and secret in text for secret in hidden):
         raise ValueError("is a secret")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from .. import begun
 from .errors import StateReadFailed, StateRefused, StateWriteFailed
 
 _NAME = "clawrium"
@@ -144,6 +145,7 @@ class OpenDirectory:
 
         Raises ``OSError``, and leaves nothing of the file behind then.
         """
+        begun.something()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o600, dir_fd=self.descriptor)
         try:
@@ -161,6 +163,7 @@ class OpenDirectory:
 
     def replace(self, name: str, target: str) -> None:
         """Give a file another name, in the place of the file that has it. Raises ``OSError``."""
+        begun.something()
         os.replace(name, target, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def sync(self) -> None:

@@ -345,6 +345,7 @@ def test_settings_that_were_secrets_are_settings_here(place: Place) -> None:
         ({"ATLASSIAN_EMAIL": None, "ATLASSIAN_API_TOKEN": None}, ["it has no User", "--api-token-file PATH"]),
         # Without the filter the agent would see more than it did.
         ({"JIRA_PROJECTS_FILTER": f"DEV,{SENTINEL}"}, ["its Projects cannot be taken over", "--projects KEY,..."]),
+        ({"JIRA_PROJECTS_FILTER": 7}, ["its Projects cannot be taken over", "--projects KEY,..."]),
         ({"CONFLUENCE_SPACES_FILTER": "ATATT3xFfGF0aaaa"}, ["its Spaces cannot be taken over", "--spaces KEY,..."]),
     ],
 )

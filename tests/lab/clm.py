@@ -29,6 +29,8 @@ from tests.lab.protocol import MODEL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PYINFRA = str(Path(sys.executable).with_name("pyinfra"))
+#: What `pyinfra` is given for everything that `clm` knows.
+FLEET = ("inventories/fleet.py", "deploys/hermes.py")
 _SECONDS = 120
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\x1b\][^\x07]*\x07")
 

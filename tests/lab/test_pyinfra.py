@@ -9,13 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.clm import PYINFRA, REPOSITORY, Clm, Terminal, built_release, counted, knocks, logins, main_pid, unit
+from tests.lab.clm import (
+    FLEET,
+    PYINFRA,
+    REPOSITORY,
+    Clm,
+    Terminal,
+    built_release,
+    counted,
+    knocks,
+    logins,
+    main_pid,
+    unit,
+)
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.model import StandInModel
 
 EXAMPLE = ("inventories/example.py", "deploys/hermes.py")
-FLEET = ("inventories/fleet.py", "deploys/hermes.py")
 #: What operations of the deploy are there for one agent: 7 to install, 5 to configure.
 OPERATIONS = 12
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pyinfra_hermes.cli.exits import Exit
+from tests.lab.clm import FLEET, counted
 from tests.lab.machine import Machine
 from tests.lab.model import StandInModel
 from tests.lab.person import Person
@@ -140,15 +141,28 @@ def test_everything_works_with_encrypted_secrets(
     person.clm("secret", "rotate", "maurice").lacks("jq -r")
     new = person.clm("secret", "get", "maurice", KEY).out.strip()
     assert (answer(maurice, old), answer(maurice, new)) == ("401", "200")
+    # Plain pyinfra finds the way in as clm does, and has nothing to do after it.
+    assert counted(person.pyinfra(*FLEET, "-y").stderr)[:2] == (0, 0)
     away = key.rename(tmp_path / "away")
     listed = person.clm("ps")
     listed.has("running", "drift not known", "Drift is not known: The key file")
     assert [row["drift"] for row in person.json("ps")] == [None]
     person.clm("agent", "status", "maurice").has("not known: The key file")
+    assert "CLM_KEY_FILE=FILE" in person.pyinfra(*FLEET, "-y", exit=1).output
     person.clm("agent", "stop", "maurice")
     person.clm("agent", "start", "maurice", code=Exit.USAGE).has("CLM_KEY_FILE=FILE")
     away.rename(key)
     person.clm("agent", "start", "maurice")
+    phrase = tmp_path / "phrase"
+    phrase.write_text("a phrase of several words\n")
+    phrase.chmod(0o600)
+    person.clm("secret", "decrypt", "--yes")
+    person.clm("secret", "encrypt", "--command", f"cat {phrase}")
+    assert counted(person.pyinfra(*FLEET, "-y").stderr)[:2] == (0, 0)
+    elsewhere = {"CLM_PASSPHRASE_FILE": str(phrase.rename(tmp_path / "moved"))}
+    assert "gave none" in person.pyinfra(*FLEET, "-y", exit=1).output
+    person = person.but(**elsewhere)
+    assert counted(person.pyinfra(*FLEET, "-y").stderr)[:2] == (0, 0)
     person.clm("secret", "decrypt", "--yes")
     assert on_record(person)[KEY] == new
     person.clm("chat", "maurice", "--once", "Hello?").has('I read "Hello?"')
