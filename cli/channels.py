@@ -11,7 +11,7 @@ import click
 from pyinfra_hermes.deploys.model import channels
 from pyinfra_hermes.deploys.model.channels.checking import judged
 from pyinfra_hermes.deploys.model.channels.sharing import Membership, refuse_shared
-from pyinfra_hermes.deploys.model.declaration import InvalidSetting, Value
+from pyinfra_hermes.deploys.model.declaration import Field, InvalidSetting, Value
 from pyinfra_hermes.deploys.model.probing import Verdict
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec, InvalidSpec, check_fleet
@@ -116,25 +116,34 @@ def refuse_clashes(state: Lookup, instance: Instance, *, follow: bool = False) -
     check_fleet({instance.host.name: tuple(_specs(state, instance))})
 
 
-def refuse_misshapen(instance: Instance, secrets: Mapping[str, Secret]) -> None:
+def refuse_unusable(instance: Instance, secrets: Mapping[str, Secret]) -> None:
     """
-    Refuse a credential of another shape than its channel's: one that was edited, or that a reference led to.
+    Refuse a channel that lacks a credential, or has one of another shape: edited by hand, or led to by a reference.
 
     + secrets: the agent's own, by their names in secrets.json
     """
     for name in instance.agent.channels:
         declaration = channels.channel(name)
         for f in declaration.secrets:
-            try:
-                if f.key in secrets:
-                    f.check_secret(secrets[f.key])
-            except InvalidSetting as error:
+            why = _unusable(f, secrets.get(f.key))
+            if why is not None:
                 raise Problem(
-                    f"{declaration.title} enabled for this agent but {f.key} is missing or invalid in secrets.json "
-                    f"({error}). Re-run 'clm agent configure {instance.agent.name} --stage channels' to set it.",
+                    f"{declaration.title.partition(' (')[0]} enabled for this agent but {f.key} is missing or invalid "
+                    f"in secrets.json. Re-run 'clm agent configure {instance.agent.name} --stage channels' to set it."
+                    f"{why}",
                     f"Or: clm secret set {instance.agent.name} {f.key}",
                     Exit.REFUSED,
-                ) from None
+                )
+
+
+def _unusable(field: Field, secret: Secret | None) -> str | None:
+    if not secret:
+        return "" if field.required else None
+    try:
+        field.check_secret(secret)
+    except InvalidSetting as error:
+        return f"\n{error}"
+    return None
 
 
 def _specs(state: Lookup, instance: Instance) -> Iterator[AgentSpec]:

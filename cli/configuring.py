@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pyinfra_hermes.deploys.model import channels
-from pyinfra_hermes.deploys.model.declaration import Field, InvalidSetting
+from pyinfra_hermes.deploys.model.declaration import Field
 from pyinfra_hermes.deploys.model.render import render
 from pyinfra_hermes.deploys.model.spec import Hardening
 
@@ -25,7 +25,7 @@ from .onboarding import ChannelChoices, deciding
 from .problems import Problem
 from .specification import digest, secrets_of, specification
 from .state.lookup import Lookup
-from .state.records import API_SERVER_KEY, Applied, Instance, SecretEntry, Stage
+from .state.records import Applied, Instance, Stage
 from .state.store import State
 
 if TYPE_CHECKING:
@@ -257,10 +257,9 @@ def apply(state: State, instance: Instance, wanted: Configuration) -> bool:
     state.unlock()
     snapshot = state.read()
     spec = specification(snapshot, instance)
-    _refuse_missing_secrets(snapshot, instance)
-    agent_channels.refuse_clashes(snapshot, instance, follow=True)
     known = secrets_of(snapshot, instance)
-    agent_channels.refuse_misshapen(instance, known)
+    agent_channels.refuse_unusable(instance, known)
+    agent_channels.refuse_clashes(snapshot, instance, follow=True)
     files = render(spec, known)
 
     from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
@@ -318,29 +317,3 @@ def _test_provider(instance: Instance, snapshot: Lookup, run: Callable[[str], st
         skip = f"Go on all the same: clm agent configure {agent.name} --skip-connectivity"
         problem.remedy = f"{problem.remedy}\n  {skip}" if problem.remedy else skip
         raise problem
-
-
-def _refuse_missing_secrets(snapshot: Lookup, instance: Instance) -> None:
-    """Name the command that gives a channel its credential, before anything is rendered or connected to."""
-    kept = snapshot.secrets.scopes.get(instance.key, {})
-    for name in instance.agent.channels:
-        declaration = channels.channel(name)
-        for f in declaration.secrets:
-            if (f.required and f.key not in kept) or not _fits(f, kept.get(f.key)):
-                raise Problem(
-                    f"{declaration.title.partition(' (')[0]} enabled for this agent but {f.key} is missing or invalid "
-                    f"in secrets.json. Re-run 'clm agent configure {instance.agent.name} --stage channels' to set it.",
-                    None,
-                    Exit.REFUSED,
-                )
-
-
-def _fits(f: Field, entry: SecretEntry | None) -> bool:
-    """Tell whether a secret that is kept here, and may have been edited by hand, has its shape."""
-    if entry is None or entry.value is None or f.key == API_SERVER_KEY:
-        return True
-    try:
-        f.check_secret(entry.value)
-    except InvalidSetting:
-        return False
-    return True

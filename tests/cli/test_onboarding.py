@@ -30,6 +30,10 @@ from pyinfra_hermes.deploys.model.secret import Secret
 from tests.lab.clm import Terminal
 
 AGENT, KEY = "maurice", "wolf-i:hermes:maurice"
+SHAPE = (
+    "Bot token: should be three parts with dots between them, as the Bot page of the Developer Portal shows it once "
+    "(the client secret and the public key are other things)"
+)
 BOT_TOKEN = "MTE3NDQ0MTI3NDQ0MTI3NDQ0.GabcdE.abcdefghijklmnopqrstuvwxyz0123456789ab"
 BOT, APP = "xoxb-1-2-abcdefghijk", "xapp-1-A0123456789-1234567890-abcdefabcdef"
 
@@ -306,6 +310,8 @@ def test_a_channel_without_its_credential_names_the_stage_that_gives_it(clm: Clm
         ) + (
             "Error: Discord enabled for this agent but DISCORD_BOT_TOKEN is missing or invalid in secrets.json. "
             "Re-run 'clm agent configure maurice --stage channels' to set it.\n"
+            + (f"{SHAPE}\n" if token else "")
+            + "  Or: clm secret set maurice DISCORD_BOT_TOKEN\n"
         )
 
 
