@@ -218,7 +218,7 @@ class AgentFile:
                 if extras.is_credential(name):
                     raise self.problem(f"{name} is a credential: give it as secret: with a reference", *place)
                 text = str(value).lower() if isinstance(value, bool) else str(value)
-                plain[name] = self._checked(lambda text, name=name: extras.check_value(name, text), text, *place)
+                plain[name] = self._checked(lambda text, name=name: extras.check_plain(name, text), text, *place)
             else:
                 raise self.problem(f"{name} should be text, or secret: with a reference", *place)
         return plain, secret

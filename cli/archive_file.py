@@ -8,11 +8,13 @@ it. So no byte of an archive can change unnoticed, and ``tar`` reads it.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
 import os
 import sqlite3
+import stat
 import struct
 import tarfile
 import tempfile
@@ -28,8 +30,11 @@ from typing_extensions import override
 
 from pyinfra_hermes.deploys.model.archive import (
     HOME,
+    LATEST,
     MANIFEST,
+    MOST_BYTES,
     MOST_FILES,
+    MOST_SCHEMA,
     SECRETS,
     BadManifest,
     Entry,
@@ -51,6 +56,8 @@ _PART = ".clm-part"
 #: What SQLite has at the start of a file, and where it says that it is used with a write-ahead log.
 _SQLITE, _WAL_FLAGS = b"SQLite format 3\0", slice(18, 20)
 _STATE = "state.db"
+#: Steps of SQLite's machine after which the question for a schema is given up; a table of one row takes a dozen.
+_MOST_STEPS = 100_000
 
 
 class Corrupt(Exception):
@@ -68,6 +75,7 @@ class Draft:
         self._folder = folder
         self._key = key
         self._entries: list[Entry] = []
+        self._kinds: dict[str, str] = {}
         self._skipped: list[Skipped] = []
         #: Bytes of the files so far.
         self.size = 0
@@ -95,8 +103,7 @@ class Draft:
 
     def take(self, found: Found, content: Iterator[bytes]) -> None:
         """Add a file or folder that a host tells of. Raises :class:`Unwanted` for what is no part of a backup."""
-        if not is_safe(found.path) or found.kind not in ("file", "directory") or len(self._entries) >= MOST_FILES:
-            raise Unwanted("the host tells of something that is no part of a backup")
+        self._check(found)
         info = tarfile.TarInfo(f"{HOME}/{found.path}")
         info.mode, info.mtime = found.mode & 0o777, found.modified
         if found.kind == "directory":
@@ -114,6 +121,17 @@ class Draft:
             entry = Entry(found.path, "file", info.mode, found.size, digesting.hexdigest(), found.modified)
         self._entries.append(entry)
         self.size += entry.size
+
+    def _check(self, found: Found) -> None:
+        # Before a byte is read: what a host says of sizes is what would fill our disk.
+        if not is_safe(found.path) or found.kind not in ("file", "directory") or len(self._entries) >= MOST_FILES:
+            raise Unwanted("the host tells of something that is no part of a backup")
+        if self.size + found.size > MOST_BYTES:
+            raise Unwanted(f"the host sends more than {MOST_BYTES >> 30} GiB")
+        parent = found.path.rpartition("/")[0]
+        if found.modified > LATEST or found.path in self._kinds or (parent and self._kinds.get(parent) != "directory"):
+            raise Unwanted("the host tells of something that is no part of a backup")
+        self._kinds[found.path] = found.kind
 
     def skip(self, path: str, why: str) -> None:
         """Note something that was left."""
@@ -307,7 +325,8 @@ class Archive:
             with gzip.GzipFile(fileobj=cast(Any, payload), mode="rb") as unzipped:
                 with tarfile.open(fileobj=unzipped, mode="r|") as tar:
                     for info in tar:
-                        if info.name == SECRETS and info.isreg() and info.size <= _MOST_MANIFEST:
+                        # Never in plain: nobody proves then that the references among them are the user's own.
+                        if self.is_sealed and info.name == SECRETS and info.isreg() and info.size <= _MOST_MANIFEST:
                             file = tar.extractfile(info)
                             assert file is not None
                             secrets(file.read())
@@ -440,9 +459,18 @@ class _Digesting:
 def clear_parts(folder: Path) -> None:
     """Remove what runs that were killed left in a folder: parts that nobody holds."""
     for part in folder.glob(f".*{_PART}"):
-        with suppress(OSError), part.open("rb") as file:
+        with suppress(OSError), open(part, "rb", opener=_plain_file) as file:
             _hold(file.fileno())
             part.unlink()
+
+
+def _plain_file(path: str, flags: int) -> int:
+    # The folder may be everybody's: a fifo of somebody's would keep us waiting, a link lead elsewhere.
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return descriptor
 
 
 def _hold(descriptor: int) -> None:
@@ -492,8 +520,11 @@ def schema_of(content: bytes) -> int | None:
     octets[_WAL_FLAGS] = b"\x01\x01"
     with closing(sqlite3.connect(":memory:")) as database, suppress(sqlite3.Error, TypeError):
         database.deserialize(bytes(octets))
+        # An agent may have made it: a view of that name would be a program of its own, which need not end.
+        database.set_progress_handler(lambda: 1, _MOST_STEPS)
         [version] = database.execute("SELECT version FROM schema_version").fetchone()
-        return int(version)
+        if type(version) is int and 0 <= version <= MOST_SCHEMA:
+            return version
     return None
 
 

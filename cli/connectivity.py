@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from time import monotonic
 from typing import TypeAlias
 
 from pyinfra_hermes.deploys.model.declaration import InvalidSetting, Value
@@ -147,10 +148,20 @@ def now() -> Moment:
 
 
 def ask(host: Login | Run | None, requests: Sequence[Request]) -> list[Answer]:
-    """Send requests from a host, or from here, and return the answers. Raises :class:`Problem` for the host."""
+    """
+    Send requests from a host, or from here, and return the answers. Raises :class:`Problem` for the host.
+
+    None is sent when a header would be two: curl takes what is behind a line end for another header.
+    """
+    if not all(map(_is_sendable, requests)):
+        return [Failure("a header would have a line end; was the credential copied whole?") for _ in requests]
     if host is not None:
         return _from_host(host, requests)
     return [_from_here(request) for request in requests]
+
+
+def _is_sendable(request: Request) -> bool:
+    return not any(char in _revealed(value) for value in request.sent.values() for char in "\r\n\0")
 
 
 def _from_host(host: Login | Run, requests: Sequence[Request]) -> list[Answer]:
@@ -203,8 +214,17 @@ def _from_here(request: Request) -> Answer:
         with httpx.Client(timeout=request.seconds, verify=ssl.create_default_context()) as client:
             headers = {name: _revealed(value) for name, value in request.sent.items()}
             content = None if request.body is None else _revealed(request.body)
-            got = client.request(request.method, request.url, headers=headers, content=content)
-            return Response(got.status_code, got.headers.get("content-type", ""), got.text[:_LONGEST])
+            # What is above is for each step; this is for all of them, as it is for curl.
+            until, body = monotonic() + request.seconds, b""
+            with client.stream(request.method, request.url, headers=headers, content=content) as got:
+                for piece in got.iter_bytes():
+                    body += piece
+                    if monotonic() > until:
+                        return Failure("timed out")
+                    if len(body) >= _LONGEST:
+                        break
+            text = body[:_LONGEST].decode(errors="replace")
+            return Response(got.status_code, got.headers.get("content-type", ""), text)
     except httpx.TimeoutException:
         return Failure("timed out")
     except (httpx.HTTPError, UnicodeError) as error:

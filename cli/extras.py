@@ -56,7 +56,10 @@ def set_variable(reference: str, variable: Variable) -> bool:
     instance = state.read().agent(reference)
     value, secret = variable.read()
     name = variable.name
-    extras.check_value(name, value.reveal() if isinstance(value, Secret) else value)
+    if isinstance(value, Secret):
+        extras.check_value(name, value.reveal())
+    else:
+        extras.check_plain(name, value)
     if secret or name in instance.agent.secret_environment:
         state.unlock()
     with deciding(state, instance) as now:

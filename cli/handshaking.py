@@ -120,8 +120,21 @@ def _talk(
     present = " && ".join(f"[ -x {tool.program(tool.programs[0])} ]" for tool in tools) or "true"
     text = f"set -- {shlex.join(arguments)}\n{present} || {{ echo null; exit 0; }}\n"
     text += _TALK.format(script=shlex.quote(script), server=lines)
-    printed = run_script(login_of(state, instance.host), text, seconds=seconds + 20).strip()
-    found = json.loads(printed.splitlines()[-1]) if printed else {"error": "the host said nothing"}
-    if found is not None and "error" in found:
-        found["error"] = redact(str(found["error"]))
-    return found
+    return read(run_script(login_of(state, instance.host), text, seconds=seconds + 20))
+
+
+def read(printed: str) -> Mapping[str, Any] | None:
+    """Read what the host printed; the agent may have made it up, as it was printed with its rights."""
+    lines = printed.strip().splitlines()
+    if not lines:
+        return {"error": "the host said nothing"}
+    try:
+        found = json.loads(lines[-1])
+        if found is None:
+            return None
+        if "error" in found:
+            return {"error": redact(str(found["error"]))}
+        tools = [{"name": str(each["name"]), "description": str(each["description"])} for each in found["tools"]]
+        return {"server": str(found["server"]), "version": str(found["version"]), "tools": tools}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {"error": "the host said what cannot be read"}

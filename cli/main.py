@@ -14,6 +14,7 @@ from pyinfra_hermes.deploys import redacting
 from . import begun
 from .exits import Exit
 from .lazy import Entry, LazyGroup
+from .output import plain
 from .problems import Problem, translate
 
 _COMMANDS = "pyinfra_hermes.cli.commands"
@@ -104,10 +105,10 @@ def _color() -> bool | None:
 
 
 def show(problem: Problem) -> None:
-    """Print a problem to standard error: what happened, and what mends it."""
-    click.echo(f"{click.style('Error:', fg='red')} {problem.message}", err=True, color=_color())
+    """Print a problem to standard error: what happened, which may quote a host, and what mends it."""
+    click.echo(f"{click.style('Error:', fg='red')} {plain(problem.message)}", err=True, color=_color())
     if problem.remedy:
-        click.echo(f"  {problem.remedy}", err=True)
+        click.echo(f"  {plain(problem.remedy)}", err=True)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,8 @@ def run_script(
             input=script,
             capture_output=True,
             text=True,
+            # What an agent has a hand in may be no UTF-8.
+            errors="replace",
             timeout=seconds,
             check=False,
         )

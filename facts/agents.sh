@@ -40,6 +40,7 @@ for name in $names; do
     describe pending_restart "$PENDING/$name.restart"
     describe pending_proof "$PENDING/$name.proof"
     [ -f "$PENDING/$name.leaves" ] && printf 'set_leaves %s\n' "$(head -n 1 "$PENDING/$name.leaves")"
+    [ -f "$PENDING/$name.seeds" ] && printf 'seeds %s\n' "$(head -n 1 "$PENDING/$name.seeds")"
     [ -e "/var/lib/systemd/linger/$name" ] && echo 'linger yes'
     if [ -f "$units/$service" ]; then
         # Times in UTC: those of the daemon itself are, and are compared with them.

@@ -11,6 +11,9 @@ describe credentials "$hermes/credentials"
 for file in "$hermes"/credentials/*; do
     case ${file##*/} in *[!a-z0-9._-]*) ;; *) describe "credentials/${file##*/}" "$file" ;; esac
 done
+for file in "$hermes"/mcp-tokens/*.json; do
+    case ${file##*/} in *[!A-Za-z0-9._-]*) ;; *) describe "mcp-tokens/${file##*/}" "$file" ;; esac
+done
 
 if [ -x "$python" ]; then
     timeout 10 "$python" -I -c "$CONTENTS" "$hermes" 2>/dev/null || echo 'config_error cannot be read'

@@ -151,6 +151,9 @@ class AgentState:
     leaves: Mapping[str, str] = field(default_factory=dict)
     #: Paths in config.yaml that we set; None where there is no record, as after an older version of ours.
     set_leaves: tuple[KeyPath, ...] | None = None
+    #: Files of ~/.hermes/mcp-tokens that we put there, with the SHA256 of what was put there last, empty while that is
+    #: under way; None where there is no record. The daemon rewrites them, so what they hold now says nothing.
+    seeds: Mapping[str, str] | None = None
     #: Keyed digest of each variable of .env by its name, see :func:`variable_digest`.
     variables: Mapping[str, str] = field(default_factory=dict)
     credentials: tuple[CopiedCredential, ...] = ()
@@ -218,6 +221,12 @@ class AgentState:
         private = found is not None and (found.mode, found.owner) == ("600", self.name)
         return private and not self.config_difference(leaves, absent)
 
+    def seeded(self, name: str, content: str) -> bool:
+        """Tell whether a file is there for which this was the last that we put there, whatever it holds since."""
+        found = self.paths.get(f"mcp-tokens/{name}")
+        last = (self.seeds or {}).get(name)
+        return found is not None and found.kind.startswith("regular") and last == seed_digest(content)
+
     @property
     def traces(self) -> tuple[str, ...]:
         """What of the agent is on the host, for messages; empty when nothing is."""
@@ -225,6 +234,8 @@ class AgentState:
         found += [f"{key}" for key in ("home", "unit", "dropins", *_PENDING) if key in self.paths]
         if self.set_leaves is not None:
             found.append("record of leaves")
+        if self.seeds is not None:
+            found.append("record of seeds")
         if self.linger:
             found.append("linger")
         if self.processes:
@@ -264,6 +275,16 @@ class Observation:
 def variable_digest(key: str, name: str, value: str) -> str:
     """Return the digest that the observing script computes for a variable; ``key`` is the value of API_SERVER_KEY."""
     return hmac.new(key.encode(), f"{name}={value}".encode("utf-8", "replace"), "sha256").hexdigest()
+
+
+def seed_digest(content: str) -> str:
+    """
+    Return the digest by which the record knows what was put into a file of ``mcp-tokens``.
+
+    It has no key, unlike that of a variable: a key that changes would make every renewed token look out of date. What
+    is digested holds a token made by a server to be beyond guessing.
+    """
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def parse(lines: Iterable[str]) -> Observation:
@@ -318,7 +339,10 @@ def parse(lines: Iterable[str]) -> Observation:
 
 
 def _is_own_path(key: str) -> bool:
-    return key in _OWN_PATHS or re.fullmatch(r"credentials(/[a-z0-9._-]{1,64})?", key) is not None
+    return (
+        key in _OWN_PATHS
+        or re.fullmatch(r"credentials(/[a-z0-9._-]{1,64})?|mcp-tokens/[A-Za-z0-9._-]{1,160}", key) is not None
+    )
 
 
 class _Collected:
@@ -340,7 +364,7 @@ class _Collected:
         if word not in _OWN_WORDS or (word == "path" and not _is_own_path(rest.partition("|")[0])):
             return
         # An agent must not be able to make its host unreadable for the others.
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, RecursionError):
             self.take(word, rest)
 
     def take(self, word: str, rest: str) -> None:
@@ -378,6 +402,7 @@ class _Collected:
             paths=self.paths,
             leaves=self.leaves,
             set_leaves=_set_leaves(self.values["set_leaves"]) if "set_leaves" in self.values else None,
+            seeds=_seeds(self.values["seeds"]) if "seeds" in self.values else None,
             variables=self.variables,
             credentials=tuple(self.credentials),
             config_error=self.values.get("config_error"),
@@ -436,6 +461,12 @@ def _set_leaves(text: str) -> tuple[KeyPath, ...] | None:
     if not isinstance(paths, list) or not all(isinstance(path, list) for path in paths):
         return None
     return tuple(tuple(map(str, path)) for path in paths)
+
+
+def _seeds(text: str) -> dict[str, str]:
+    # Should it be spoilt, nothing was seeded that we know of; the record is there, and goes with the agent.
+    found = _json(text)
+    return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
 
 
 def _account(entry: str) -> Account:

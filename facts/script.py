@@ -10,8 +10,8 @@ from importlib import resources
 #: Last line of every observation; without it the output was cut off.
 END = "end"
 
-#: GECOS field of the accounts that are ours, first line of the units that are ours, and where releases and tools lie. The
-#: deploys write these, see ``deploys.model.layout``; a test holds both equal.
+#: GECOS field of the accounts that are ours, first line of the units that are ours, and where releases and tools lie.
+#: The deploys write these, see ``deploys.model.layout``; a test holds both equal.
 ACCOUNT_COMMENT = "Hermes agent (pyinfra-hermes)"
 UNIT_HEADER = "# Managed by pyinfra-hermes."
 RELEASES = "/opt/pyinfra-hermes/releases"
@@ -19,7 +19,8 @@ TOOLS = "/opt/pyinfra-hermes/tools"
 
 #: Notes about agents, each an empty file that outlives a run which was killed: ``<agent>.restart`` while the daemon may
 #: run on what was there before a change, ``<agent>.proof`` from a start on until the agent has been proven. And
-#: ``<agent>.leaves``: the key paths in its config.yaml that we set, as a JSON list of lists.
+#: ``<agent>.leaves``: the key paths in its config.yaml that we set, as a JSON list of lists. And
+#: ``<agent>.seeds``, for root only: see ``AgentState.seeds``.
 PENDING = "/var/lib/pyinfra-hermes"
 
 _SHELL = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C\nexport PATH LC_ALL\n"

@@ -88,8 +88,11 @@ def read(lines: Iterable[str]) -> Values:
             unit = texts[rest] = []
         elif word == "line" and unit is not None:
             unit.append(rest)
-        elif word in ("leaf", "variable"):
-            with suppress(ValueError, TypeError):
+        elif word == "own":
+            word, _, rest = rest.partition(" ")
+            if word not in ("leaf", "variable"):
+                continue
+            with suppress(ValueError, TypeError, RecursionError):
                 name, value = json.loads(rest)
                 if value is None or isinstance(value, str):
                     where = found.leaves if word == "leaf" else found.variables

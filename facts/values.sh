@@ -1,5 +1,6 @@
 # Values of an agent's files, read as the agent, and the text of its unit. Arguments: agent, its home, the interpreter
-# of its release, what is asked for, paths of units.
+# of its release, what is asked for, paths of units. Lines that were made with the agent's rights start with "own", and
+# are ASCII: see agents.sh.
 agent=$1 home=$2 python=$3 asked=$4
 shift 4
 for unit in "$@"; do
@@ -9,4 +10,5 @@ done
 [ -x "$python" ] || exit 0
 setpriv --reuid="$agent" --regid="$agent" --clear-groups --inh-caps=-all --no-new-privs \
     env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 \
-    timeout 15 "$python" -I -c "$VALUES" "$home/.hermes" "$asked" </dev/null 2>/dev/null
+    timeout 15 "$python" -I -c "$VALUES" "$home/.hermes" "$asked" </dev/null 2>/dev/null |
+    tr '\000-\010\013-\037\177-\377' '?' | sed 's/^/own /'

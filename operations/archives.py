@@ -277,8 +277,12 @@ def _take_all(stream: streaming.Inflated, take: Take, skipped: Callable[[str, st
     while True:
         row = _row(stream.line(_MOST_SKIPPED))
         if "end" in row:
-            for path, why in row["end"]:
-                skipped(str(path), str(why))
+            try:
+                left = [(str(path), str(why)) for path, why in row["end"]]
+            except (TypeError, ValueError):
+                raise Unwanted("the host tells what cannot be read") from None
+            for path, why in left:
+                skipped(path, why)
             return
         try:
             found = Found(**row)
@@ -296,7 +300,7 @@ def _take_all(stream: streaming.Inflated, take: Take, skipped: Callable[[str, st
 def _row(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         raise Unwanted("the host tells what cannot be read")

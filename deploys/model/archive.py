@@ -20,6 +20,8 @@ HOME, SECRETS = "hermes", "secrets.json"
 MOST_BYTES = 16 << 30
 MOST_FILES = 500_000
 MOST_DEPTH = 64
+#: The latest time of a file, in seconds since the epoch, and the highest schema of a ``state.db``.
+LATEST, MOST_SCHEMA = 1 << 40, 1 << 30
 
 #: At the top of ``~/.hermes`` (and of each of its profiles): what is made anew, or is the host's and not the agent's.
 _LEFT_OUT_AT_TOP = (
@@ -85,7 +87,7 @@ class Entry:
             raise BadManifest("it names a path that leads elsewhere")
         if self.kind not in ("file", "directory") or not _is_int(self.mode, 0o777):
             raise BadManifest(f"{self.path} has no such kind or mode")
-        if not _is_int(self.size, MOST_BYTES) or not _is_int(self.modified, 1 << 40):
+        if not _is_int(self.size, MOST_BYTES) or not _is_int(self.modified, LATEST):
             raise BadManifest(f"{self.path} has no such size or time")
         if (self.kind == "file") != (isinstance(self.sha256, str) and bool(_SHA256.fullmatch(self.sha256))):
             raise BadManifest(f"{self.path} has no digest")
@@ -167,7 +169,7 @@ class Manifest:
             raise BadManifest("it has not the fields of its format")
         if not isinstance(self.record, Mapping) or not isinstance(self.with_secrets, bool):
             raise BadManifest("it has not the fields of its format")
-        if self.schema is not None and not _is_int(self.schema, 1 << 30):
+        if self.schema is not None and not _is_int(self.schema, MOST_SCHEMA):
             raise BadManifest("it has not the fields of its format")
         if not _SHA256.fullmatch(str(self.payload_sha256)) or not _is_int(self.payload_size, 1 << 50):
             raise BadManifest("it has not the fields of its format")

@@ -46,7 +46,9 @@ _DENIED: tuple[tuple[str, str], ...] = (
 )
 #: Keys in config.yaml that do the same, wherever they are.
 _ACCESS = re.compile(r"allow.*|.*_allow(ed)?_.*|(dm|group)_policy|pairing|approvals|host|port|bind|listen.*")
-_SECRET = re.compile(r".*(api_?key|token|secret|password|credential)s?", re.IGNORECASE)
+_SECRET = re.compile(r".*(api[_-]?key|token|secret|password|credential|authorization)s?", re.IGNORECASE)
+#: A URL with a password in it, or with a token in its place.
+_PASSWORD_IN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]+@")
 _REFERENCE = re.compile(r"(?:[A-Za-z]+ )?\$\{[A-Z][A-Z0-9_]*\}")
 _KEY = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
@@ -90,6 +92,16 @@ def check_value(name: str, value: str) -> str:
     except dotenv.CannotEncode as error:
         raise InvalidExtra(str(error)) from None
     return value
+
+
+def check_plain(name: str, value: str) -> str:
+    """Return the value of a variable that is kept in the open; :class:`InvalidExtra` when it looks like a secret."""
+    if _is_credential_text(value):
+        raise InvalidExtra(
+            f"{name} holds what looks like a password or a key, and would be kept in the open: "
+            "clm agent variable set AGENT NAME --secret"
+        )
+    return check_value(name, value)
 
 
 def check_path(text: str) -> KeyPath:
@@ -165,7 +177,7 @@ def check_apart(paths: Iterable[KeyPath]) -> None:
 def check(environment: Mapping[str, str], secret_environment: Collection[str], config: Mapping[str, Json]) -> None:
     """Check everything about what a user added that can be known without the secrets; raises :class:`InvalidExtra`."""
     for name, value in environment.items():
-        check_value(check_variable(name), value)
+        check_plain(check_variable(name), value)
     for name in secret_environment:
         if check_variable(name) in environment:
             raise InvalidExtra(f"{name} is set both as a secret and in the open")
@@ -199,9 +211,13 @@ def render(
     return Rendered(env=variables, config={check_path(text): value for text, value in config.items()})
 
 
+def _is_credential_text(value: str) -> bool:
+    return is_credential_text(value) or _PASSWORD_IN_URL.search(value) is not None
+
+
 def _looks_secret(leaf: KeyPath, value: str) -> bool:
     named = any(_SECRET.fullmatch(key) for key in leaf)
-    return is_credential_text(value) or (named and bool(value) and not _REFERENCE.fullmatch(value))
+    return _is_credential_text(value) or (named and bool(value) and not _REFERENCE.fullmatch(value))
 
 
 def _parsed(text: str) -> KeyPath:
@@ -221,9 +237,12 @@ def _check_ours(path: KeyPath) -> None:
     if top in ("model", "bedrock", "vertex"):
         raise InvalidExtra(f"{top} is what the provider sets: clm agent configure --model, or clm provider edit")
     if top == "mcp_servers":
-        raise InvalidExtra("mcp_servers is what integrations set: clm integration add --type mcp, and attach it")
-    if top == "platforms":
-        raise InvalidExtra("platforms is what channels set: clm agent configure")
+        raise InvalidExtra(
+            "mcp_servers is what integrations set: clm integration add NAME --type mcp-stdio or mcp-http, and attach it"
+        )
+    # Hermes takes both for one, from 0.18 on.
+    if top == "platforms" or path[:2] == ("gateway", "platforms"):
+        raise InvalidExtra(f"{path_text(path)} is what channels set: clm agent configure")
     if path in (("gateway",), ("memory",)) or path[:2] == ("memory", "provider"):
         raise InvalidExtra(f"{path_text(path)} holds what is ours; name a leaf of it that is not")
     for leaf in providers.LEAVES:

@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -19,11 +20,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyinfra_hermes.cli.archive_file import Archive, Corrupt, Draft, schema_of
+from pyinfra_hermes.cli.archive_file import Archive, Corrupt, Draft, clear_parts, schema_of
 from pyinfra_hermes.cli.archive_keys import Given, in_memory
 from pyinfra_hermes.cli.problems import Problem
 from pyinfra_hermes.cli.state.encryption import Header, Key, KeySource, derive
-from pyinfra_hermes.deploys.model.archive import FORMAT, BadManifest, Entry, Manifest, NewerFormat, is_safe
+from pyinfra_hermes.deploys.model.archive import FORMAT, MOST_BYTES, BadManifest, Entry, Manifest, NewerFormat, is_safe
 from pyinfra_hermes.operations.archives import Found, Unwanted
 
 BASE = Manifest("maurice", "wolf-i", "v2026.5.7", "0.13.0", None, "2026-05-07T12:00:00Z", "me@here", False, False, {})
@@ -263,6 +264,62 @@ def test_what_a_host_tells_is_not_believed(tmp_path: Path) -> None:
             with pytest.raises(Unwanted):
                 draft.take(found, iter(()))
     assert schema_of(b"SQLite format 3\0 and no more") is None
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Found("huge", "file", 0o600, MOST_BYTES, 7),
+        Found("late", "file", 0o600, 0, 1 << 41),
+        Found("a", "file", 0o600, 0, 7),
+        Found("a/below", "file", 0o600, 0, 7),
+        Found("nowhere/below", "file", 0o600, 0, 7),
+    ],
+    ids=lambda found: found.path,
+)
+def test_what_cannot_be_in_a_backup_is_refused_before_any_of_it_is_read(tmp_path: Path, found: Found) -> None:
+    with Draft(tmp_path, None, None) as draft:
+        draft.take(Found("a", "file", 0o600, 1, 7), iter((b"x",)))
+        with pytest.raises(Unwanted):
+            draft.take(found, (pytest.fail("it was read") for _ in range(1)))
+        draft.finish(BASE, tmp_path / "archive")
+    assert contents(tmp_path / "archive") == {"a": b"x"}
+
+
+@pytest.mark.parametrize(
+    "made_by",
+    [
+        "CREATE TABLE schema_version(version); INSERT INTO schema_version VALUES ('eleven')",
+        "CREATE TABLE schema_version(version); INSERT INTO schema_version VALUES (9e999)",
+        "CREATE TABLE schema_version(version); INSERT INTO schema_version VALUES (-1)",
+        "CREATE VIEW schema_version AS WITH RECURSIVE c(version) AS (SELECT 1 UNION ALL SELECT version + 1 FROM c)"
+        " SELECT max(version) AS version FROM c",
+    ],
+    ids=["text", "infinite", "negative", "never-ending"],
+)
+def test_a_state_db_that_an_agent_made_up_says_no_schema(made_by: str) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(made_by)
+    assert schema_of(connection.serialize()) is None
+
+
+def test_secrets_in_an_archive_that_is_not_sealed_are_nobodys(tmp_path: Path) -> None:
+    planted = b'{"API_KEY": {"reference": "file:~/.ssh/id_ed25519"}}'
+    info = tarfile.TarInfo("secrets.json")
+    info.size, info.mode = len(planted), 0o600
+    with Archive(crafted(tmp_path, info, planted, BASE), no_key) as archive:
+        with pytest.raises(Corrupt, match="something else than its manifest says"):
+            archive.verify()
+        with pytest.raises(Corrupt):
+            archive.secrets()
+
+
+def test_a_fifo_in_a_folder_of_everybodys_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".of-somebody.clm-part")
+    reading = threading.Thread(target=clear_parts, args=(tmp_path,), daemon=True)
+    reading.start()
+    reading.join(10)
+    assert not reading.is_alive()
 
 
 def test_parts_of_runs_that_were_killed_go_with_the_next(tmp_path: Path) -> None:

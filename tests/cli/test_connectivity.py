@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
             except OSError:
                 continue
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        if self.path in ("/endless", "/drip"):
+            self._go_on(b"x" * 65536 if self.path == "/endless" else b"x")
+            return
         if self.path == "/silent":
             self.server.patience.wait(30)
             return
@@ -67,6 +71,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def _go_on(self, piece: bytes) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while not self.server.patience.wait(0.2 if len(piece) == 1 else 0):
+                self.wfile.write(piece)
+                self.wfile.flush()
 
 
 @pytest.fixture
@@ -116,6 +128,26 @@ def test_an_answer_that_is_no_text_is_an_answer(service: Service, where: Any) ->
     assert isinstance(answer, Response)
     assert answer.status == 200
     assert answer.json is None
+
+
+def test_no_key_makes_a_header_of_its_own(service: Service, where: Any) -> None:
+    for key in ("a\nX-More: b", "a\r\nX-More: b", "a\0b"):
+        [answer] = connectivity.ask(where, [Request(service.url, {"X-Key": Secret(key)})])
+        assert isinstance(answer, Failure)
+        assert "line end" in answer.said
+        assert "X-More" not in answer.said
+    assert not service.arguments
+
+
+def test_an_answer_without_an_end_is_cut_off(service: Service, where: Any) -> None:
+    [answer] = connectivity.ask(where, [Request(f"{service.url}/endless", seconds=30)])
+    assert isinstance(answer, Response)
+    assert (answer.status, len(answer.body)) == (200, 4 << 20)
+
+
+def test_an_answer_that_comes_byte_by_byte_is_given_up(service: Service) -> None:
+    [answer] = connectivity.ask(None, [Request(f"{service.url}/drip", seconds=1)])
+    assert answer == Failure("timed out")
 
 
 @pytest.mark.parametrize(

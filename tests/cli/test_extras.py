@@ -44,7 +44,8 @@ def test_a_variable_is_set_listed_and_unset(person: Person) -> None:
     assert "validate" not in record(person)["onboarding"]
     person.clm("agent", "variable", "set", "maurice", "TZ", "Europe/Berlin").has("already; nothing to do")
     person.clm("agent", "variable", "list", "maurice").has("TZ", "Europe/Berlin")
-    person.clm("agent", "variable", "unset", "maurice", "TZ").has("is not on record", "clm agent configure maurice")
+    person.clm("agent", "variable", "set", "maurice", "X_API_KEY=sk-4711", code=2).has("two words").lacks("sk-4711")
+    person.clm("agent", "variable", "unset", "maurice", "TZ").has("is off the record", "clm agent configure maurice")
     person.clm("agent", "variable", "unset", "maurice", "TZ").has("nothing to do")
     person.clm("agent", "variable", "list", "maurice").has("No variables.")
 
@@ -110,7 +111,7 @@ def test_a_leaf_is_set_listed_and_unset(person: Person) -> None:
         {"path": "agent.max_turns", "value": 50},
     ]
     person.clm("agent", "config", "list", "maurice").has("agent.max_turns", "50")
-    person.clm("agent", "config", "unset", "maurice", '["x","a.b"]').has("is not on record.")
+    person.clm("agent", "config", "unset", "maurice", '["x","a.b"]').has("is off the record.")
     person.clm("agent", "config", "unset", "maurice", "agent.max_turns")
     person.clm("agent", "config", "unset", "maurice", "agent.max_turns").has("nothing to do")
     person.clm("agent", "config", "list", "maurice").has("No leaves.")

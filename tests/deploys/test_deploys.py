@@ -145,14 +145,14 @@ def test_configuring_writes_then_restarts_once_then_proves(installed: World) -> 
 def test_converging_with_nothing_to_do_is_one_command(running: World, wheelhouse: Wheelhouse) -> None:
     state = deployed(running, (install, (spec(), wheelhouse)), (configure, (spec(), SECRETS)))
     assert running.commands == [OBSERVE]
-    assert len(noops(state)) == 15
+    assert len(noops(state)) == 16
 
 
 def test_a_dry_run_with_nothing_to_do_is_one_command_more(running: World, wheelhouse: Wheelhouse) -> None:
     state = deployed(running, (install, (spec(), wheelhouse)), (configure, (spec(), SECRETS)), ahead=True)
     assert set(running.commands) == {OBSERVE}
     assert len(running.commands) == 2
-    assert len(noops(state)) == 15
+    assert len(noops(state)) == 16
 
 
 def test_no_secret_is_in_any_executed_command(wheelhouse: Wheelhouse) -> None:

@@ -19,6 +19,7 @@ from pyinfra_hermes.deploys.model.render import Files, render
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec
 from pyinfra_hermes.facts.leaves import leaf_key
+from pyinfra_hermes.facts.script import values_of
 from pyinfra_hermes.facts.values import HermesValues, Values, read
 from pyinfra_hermes.operations.announcing import Change
 
@@ -108,7 +109,7 @@ def values(tmp_path: Path, leaves: list[list[str]], variables: list[str]) -> Val
         capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
     )  # fmt: skip
     assert "hunter2" not in done.stdout
-    return read(done.stdout.splitlines())
+    return read(f"own {line}" for line in done.stdout.splitlines())
 
 
 def test_what_looks_like_a_secret_does_not_leave_the_host(tmp_path: Path) -> None:
@@ -135,9 +136,28 @@ def test_an_agent_without_files_has_no_values(tmp_path: Path) -> None:
     assert values(tmp_path, [["a"]], ["B"]) == Values()
 
 
-@pytest.mark.parametrize("line", ["", "leaf", "leaf x", "leaf [1]", "leaf [[], 3]", "variable {}", "line x", "what 1"])
+@pytest.mark.parametrize(
+    "line",
+    ["", "leaf", "leaf x", "leaf [1]", "leaf [[], 3]", "variable {}", "line x", "what 1", f"leaf {'[' * 100_000}"],
+    ids=lambda line: line[:16],
+)
 def test_what_an_agent_makes_up_is_no_value(line: str) -> None:
-    assert read([line]) == Values()
+    assert read([f"own {line}"]) == Values()
+
+
+def test_what_is_printed_with_an_agents_rights_says_nothing_of_a_unit(tmp_path: Path) -> None:
+    unit, python = tmp_path / "unit", tmp_path / "python"
+    unit.write_text("ExecStart=ours\n")
+    # The agent can write into the standard output of a process of its own: this stands for that.
+    python.write_text(f'#!/bin/sh\nprintf \'unit {unit}\\nline ExecStart=planted\\n\\377\\nleaf [["a"], "1"]\\n\'\n')
+    python.chmod(0o755)
+    setpriv = tmp_path / "setpriv"
+    setpriv.write_text('#!/bin/sh\nwhile [ "$1" != env ]; do shift; done\nexec "$@"\n')
+    setpriv.chmod(0o755)
+    text = values_of("maurice", str(tmp_path), str(python), "{}", [str(unit)]).replace("PATH=", f"PATH={tmp_path}:", 1)
+    done = subprocess.run(["sh", "-c", text], capture_output=True, check=True)
+    found = read(done.stdout.decode().splitlines())
+    assert found == Values(leaves={leaf_key(["a"]): "1"}, units={str(unit): "ExecStart=ours"})
 
 
 def test_an_action_has_a_name_for_programs() -> None:

@@ -386,6 +386,8 @@ def test_any_output_is_a_start_or_fails_one_host(lines: list[str]) -> None:
         "own",
         "own ",
         f"own answer x 200 {'[' * 60000}",
+        f"own leaf x {'[' * 60000}",
+        f"own credential {'[' * 60000}",
     ],
 )
 def test_an_agent_cannot_speak_of_others_nor_silence_its_host(line: str) -> None:
@@ -447,6 +449,9 @@ def test_the_samples_hold_every_kind_of_line() -> None:
         ("credentials/", False),
         ("credentials/a/b", False),
         ("credentials/A B", False),
+        ("mcp-tokens/Sign_In.client.json", True),
+        ("mcp-tokens", False),
+        ("mcp-tokens/a/b", False),
         (f"credentials/{'x' * 65}", False),
     ],
 )

@@ -95,7 +95,8 @@ def test_any_path_that_is_taken_comes_back(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ".", "a.", "a..b", "[]", "[1]", "[", '{"a": 1}x\n', "model", "model.default", "mcp_servers.jira",
-     "mcp_servers", "platforms.api_server.extra.host", "gateway", "memory", "memory.provider",
+     "mcp_servers", "platforms.api_server.extra.host", "gateway", "gateway.platforms.x",
+     "memory", "memory.provider",
      "bedrock.region", '["model", "x"]'],
 )  # fmt: skip
 def test_a_path_that_is_ours_or_none_is_refused(text: str) -> None:
@@ -122,6 +123,9 @@ def test_no_leaf_that_a_provider_sets_may_be_set_nor_what_holds_it() -> None:
         ("web.token", "hunter2", "looks like a secret"),
         ("web.token", "hunter2 ${X}", "looks like a secret"),
         ("custom.list", ["--x=sk-hunter2hunter2"], "looks like a secret"),
+        ("web.headers", {"Authorization": "Basic hunter2"}, "looks like a secret"),
+        ("web.headers", {"X-Api-Key": "hunter2"}, "looks like a secret"),
+        ("web.proxy", "http://me:hunter2@proxy:3128", "looks like a secret"),
         ("agent.x", float("inf"), "not a finite number"),
     ],
 )
@@ -184,6 +188,8 @@ def test_what_is_added_is_rendered_and_checked_as_a_whole() -> None:
     [
         ({"API_SERVER_HOST": "0.0.0.0"}, (), {}),
         ({"TZ": "a\0b"}, (), {}),
+        ({"HTTPS_PROXY": "http://me:hunter2@proxy:3128"}, (), {}),
+        ({"HERMES_AGENT_X": "sk-hunter2hunter2"}, (), {}),
         ({"X_TOKEN": "a"}, ("X_TOKEN",), {}),
         ({}, ("MISSING_TOKEN",), {}),
         ({}, (), {"a.b": 1, '["a", "b"]': 2}),
@@ -192,5 +198,5 @@ def test_what_is_added_is_rendered_and_checked_as_a_whole() -> None:
     ],
 )
 def test_what_cannot_be_added_is_refused(environment: Any, secret: Any, config: Any) -> None:
-    with pytest.raises(InvalidExtra):
+    with pytest.raises(InvalidExtra, match=r"^(?!.*hunter2)"):
         extras.render(environment, secret, config, {"X_TOKEN": Secret("hunter2")})

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from pyinfra_hermes.deploys.model.archive import rules
+from pyinfra_hermes.operations.archives import Unwanted, _take_all
 from pyinfra_hermes.operations.streaming import CutOff, Inflated
 
 ROOM = Path(__file__).parents[2] / "operations"
@@ -318,3 +319,16 @@ def test_an_inflated_stream_is_read_by_lines_and_sizes_and_never_past_its_end() 
         Inflated(io.BytesIO(zlib.compress(b"x" * 5000))).line(100)
     with pytest.raises(CutOff):
         Inflated(io.BytesIO(b"no zlib at all")).line(100)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"end": 5}', b'{"end": [["a"]]}', b'{"end": [1]}', b"[" * 100_000, b"[]", b'{"path": "a"}', b"{"],
+    ids=lambda line: line[:16].decode(),
+)
+def test_a_host_that_tells_nonsense_ends_a_backup_with_a_reason(line: bytes) -> None:
+    def never(*args: Any) -> None:
+        pytest.fail("nothing was to be taken")
+
+    with pytest.raises(Unwanted, match="the host tells"):
+        _take_all(Inflated(io.BytesIO(zlib.compress(line + b"\n"))), never, never)

@@ -417,3 +417,67 @@ def test_a_directory_without_other_files_is_left_alone() -> None:
             keep=["vertex.json"],
         )
         assert (found.commands, found.noop) == ([], "directory /x has no other files")
+
+
+TOKENS = '{"access_token": "hunter2"}'
+SEEDS = "/var/lib/pyinfra-hermes/maurice.seeds"
+
+
+def seeded_files(seeds: dict[str, str], record: dict[str, str] | None, *there: str) -> Yielded:
+    paths = {f"mcp-tokens/{name}": file(detail="what the daemon made of it") for name in there}
+    return yielded(
+        files.seeded_files,
+        with_agent(RUNNING, paths=paths, seeds=record),
+        agent="maurice",
+        path="/home/maurice/.hermes/mcp-tokens",
+        seeds={name: HiddenValue(text) for name, text in seeds.items()},
+        what={name: f"oauth_tokens of {name}" for name in seeds},
+    )
+
+
+def test_tokens_that_the_daemon_renewed_are_left_alone() -> None:
+    assert seeded_files({"w.json": TOKENS}, {"w.json": digest(TOKENS)}, "w.json").commands == []
+    assert seeded_files({}, None, "w.json").commands == [], "the user's own sign-in is nobody's business"
+
+
+@pytest.mark.parametrize(
+    ("record", "there"),
+    [
+        (None, ()),
+        (None, ("w.json",)),
+        ({"w.json": digest("older")}, ("w.json",)),
+        ({"w.json": digest(TOKENS)}, ()),
+        ({"w.json": ""}, ("w.json",)),
+    ],
+)
+def test_tokens_are_written_when_absent_or_new_or_left_half_done(
+    record: dict[str, str] | None, there: tuple[str, ...]
+) -> None:
+    command = seeded_files({"w.json": TOKENS}, record, *there).only
+    assert stdin(command) == TOKENS
+    text = command.get_raw_value()
+    assert "hunter2" not in text
+    restart, begun, written, done = (
+        text.index(part)
+        for part in ("maurice.restart", """'{"w.json": ""}'""", "setpriv", f"""'{{"w.json": "{digest(TOKENS)}"}}'""")
+    )
+    assert restart < begun < written < done, "killed at any moment, the next run writes it again"
+
+
+def test_tokens_that_are_no_longer_given_go_with_what_the_daemon_put_beside() -> None:
+    record = {"w.json": digest(TOKENS), "o.json": "", "o.client.json": ""}
+    command = seeded_files({"w.json": TOKENS}, record, "w.json", "o.json").only.get_raw_value()
+    folder = "/home/maurice/.hermes/mcp-tokens"
+    ends = ("json", "client.json", "client.json.bak", "meta.json")
+    assert f"rm -f -- {' '.join(f'{folder}/o.{end}' for end in ends)}'" in command
+    assert command.endswith(f"mv -fT -- {SEEDS}.part {SEEDS}")
+    assert f"{folder}/w" not in command
+    assert seeded_files({}, {"w.json": ""}).only.get_raw_value().endswith(f"&& rm -f -- {SEEDS}")
+
+
+def test_the_record_of_tokens_is_for_its_owner_only(tmp_path: Path) -> None:
+    script = commands.note_seeds("maurice", {"w.json": "d"}).get_raw_value()
+    script = script.replace("/var/lib/pyinfra-hermes", str(tmp_path))
+    subprocess.run(["sh", "-c", f"umask 022; {script}"], check=True)
+    record = tmp_path / "maurice.seeds"
+    assert (record.read_text(), record.stat().st_mode & 0o777) == ('{"w.json": "d"}\n', 0o600)
