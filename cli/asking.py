@@ -37,7 +37,11 @@ def missing(what: str, flag: str) -> Problem:
 def confirm(question: str, flag: str) -> None:
     """Ask for a yes. Anything else ends the command with nothing done."""
     if not interactive():
-        raise missing("A confirmation", flag)
+        raise Problem(
+            f"A confirmation is missing and there is no terminal to ask at: {question}",
+            f"Give it with {flag}",
+            Exit.USAGE,
+        )
     if not click.confirm(question, default=False, err=True):
         raise Problem("Cancelled; nothing was changed.", None, Exit.REFUSED)
 

@@ -98,9 +98,11 @@ def given(declaration: Declaration, values: Mapping[str, Any], *, prefix: str = 
     _one_from_stdin([_flag(name, prefix) for name, way in ways.items() if "stdin" in way])
     for name in dict.fromkeys(_given_names(values)):
         if name not in known:
-            plain = ", ".join(_flag(f.name, prefix) for f in declaration.fields if not f.secret) or "none"
+            offered = (
+                ", ".join(_flag(f.name, prefix) + ("-file" if f.secret else "") for f in declaration.fields) or "none"
+            )
             raise Problem(
-                f"{what or declaration.what} has no field {name!r} ({_flag(name, prefix)}); its options are: {plain}",
+                f"{what or declaration.what} has no field {name!r} ({_flag(name, prefix)}); its options are: {offered}",
                 None,
                 Exit.USAGE,
             )

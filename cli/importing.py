@@ -269,6 +269,9 @@ class _Planner:
         notes = [f"type {kind} is {type_} here"] if kind != type_ else []
         if "//localhost" in str(options.get("url")) or "//127." in str(options.get("url")):
             notes.append("its URL means the host of each agent, not this machine")
+        notes += [
+            f"without its {label}, which cannot be used here" for label in translation.left_out(declaration, entry)
+        ]
         self._say("provider", name, "import", f"type {type_}", *notes)
         self._secrets(scope, self._entries(scope))
         held = {**self._plan.secrets.get(scope, {}), **self._on_record.secrets.scopes.get(scope, {})}

@@ -19,7 +19,7 @@ from .state.errors import KeyUnavailable
 from .state.lookup import Lookup
 from .state.records import Instance, Integration, SecretsFile, integration_scope
 from .state.store import State
-from .state.timestamps import now
+from .state.timestamps import now, rfc3339
 from .state.unlocking import without_asking
 
 
@@ -251,6 +251,6 @@ def _data(state: Lookup, record: Integration, secrets: SecretsFile | None) -> di
         "options": dict(record.options),
         "secrets": None if secrets is None else list(secrets.names(integration_scope(record.name))),
         "used_by": [instance.key for instance in state.agents_using_integration(record.name)],
-        "created_at": record.created_at.isoformat(),
-        "updated_at": record.updated_at.isoformat(),
+        "created_at": rfc3339(record.created_at),
+        "updated_at": rfc3339(record.updated_at),
     }

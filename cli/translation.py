@@ -45,7 +45,7 @@ _TITLE = re.compile(r"[A-Za-z0-9 _\-./#]{1,64}")
 
 
 def options(declaration: providers.ProviderType, entry: Mapping[str, Any]) -> tuple[dict[str, Plain], str | None]:
-    """Return a provider's options, or the problem with them."""
+    """Return a provider's options, or the problem with them. What it can do without and does not fit is left out."""
     options: dict[str, Plain] = {}
     for f in declaration.fields:
         value = entry.get(_FIELDS.get(f.name, f.name))
@@ -60,6 +60,8 @@ def options(declaration: providers.ProviderType, entry: Mapping[str, Any]) -> tu
         try:
             options[f.name] = f.check(value)
         except InvalidSetting as error:
+            if not f.required:
+                continue
             # What quotes the value may quote a key that somebody put into it.
             said = str(error)
             return {}, said if not any(quote in said for quote in "'\"") else f"its {f.label} cannot be used here"
@@ -67,6 +69,13 @@ def options(declaration: providers.ProviderType, entry: Mapping[str, Any]) -> tu
         return declaration.options(options), None
     except InvalidSetting:
         return {}, f"its settings are not those of type {declaration.name}"
+
+
+def left_out(declaration: providers.ProviderType, entry: Mapping[str, Any]) -> list[str]:
+    """Name the settings of theirs that :func:`options` leaves out."""
+    taken = options(declaration, entry)[0]
+    theirs = {f: entry.get(_FIELDS.get(f.name, f.name)) for f in declaration.fields if not f.secret}
+    return [f.label for f, value in theirs.items() if value not in (None, "") and f.name not in taken]
 
 
 def secret(key: str, entry: object) -> SecretEntry | str:

@@ -49,6 +49,8 @@ def walk(state: State, instance: Instance, wanted: Configuration) -> bool:
     try:
         return _walk(stages, again=wanted.edit or wanted.stage is not None)
     except (click.Abort, KeyboardInterrupt):
+        # The terminal shows ^C at the end of the question.
+        click.echo(err=True)
         agent = state.read().agent(instance.key).agent
         stage = f" --stage {wanted.stage}" if wanted.stage else ""
         raise Problem(

@@ -120,7 +120,7 @@ def install(
     click.echo(f"Next: clm agent configure {name}{f' --from {source}' if source not in (None, '-') else ''}")
 
 
-@agent.command()
+@agent.command(short_help="Give an agent its provider and channels, and prove it.")
 @click.argument("name")
 @click.option("--provider", help="Provider on record that the agent thinks with.")
 @click.option("--model", help="Model to use instead of the provider's.")
@@ -228,7 +228,7 @@ def configure(
         click.echo(f"Agent {name} runs as configured; nothing to do.")
 
 
-@agent.command()
+@agent.command(short_help="Print an agent as one file, which --from takes.")
 @click.argument("name")
 @click.option("--inline", is_flag=True, help="Write its provider out instead of its name, for another machine.")
 def export(name: str, inline: bool) -> None:
@@ -242,7 +242,7 @@ def export(name: str, inline: bool) -> None:
     click.echo(export(name, inline=inline), nl=False)
 
 
-@agent.command()
+@agent.command(short_help="Start an agent, also with its host, and prove it.")
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Start it even though onboarding is incomplete.")
 @_VERBOSE
@@ -265,7 +265,7 @@ def stop(name: str, verbose: bool) -> None:
     click.echo(f"Agent {name} stopped." if changed else f"Agent {name} does not run; nothing to do.")
 
 
-@agent.command()
+@agent.command(short_help="Restart an agent, and prove that it serves.")
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Restart it even though onboarding is incomplete.")
 @_VERBOSE
@@ -277,7 +277,7 @@ def restart(name: str, force: bool, verbose: bool) -> None:
     click.echo(f"Agent {name} restarted.")
 
 
-@agent.command()
+@agent.command(short_help="Remove an agent with everything that it has.")
 @click.argument("name")
 @click.option("-H", "--host", help="Clean this host of NAME, even when nothing is on record.")
 @click.option("-y", "--yes", "--force", is_flag=True, help="Do not ask.")

@@ -78,7 +78,7 @@ def enable(name: str, channel_: str, allow_open_access: bool, **given: Any) -> N
     _say(change(name, choices, allow_open=allow_open_access), f"Channel {declaration.name} is on", name)
 
 
-@channel.command("set", cls=_OfOneChannel)
+@channel.command("set", cls=_OfOneChannel, short_help="Change settings or credentials of a channel.")
 @click.argument("name")
 @click.argument("channel_", metavar="CHANNEL")
 @fields.field_options(_CHANNELS)
@@ -131,7 +131,7 @@ def disable(name: str, channels: tuple[str, ...], forget: bool) -> None:
         click.echo(f"Kept in secrets.json: {', '.join(result.kept)}. Remove: clm secret remove {name} {result.kept[0]}")
 
 
-@channel.command()
+@channel.command(short_help="Ask the services whether they take the tokens.")
 @click.argument("name")
 @click.argument("channels", nargs=-1, metavar="[CHANNEL...]")
 @format_option

@@ -38,6 +38,9 @@ def set_variable(agent: str, name: str, value: str | None, stdin: bool, file: st
     """Put a variable on record. Without VALUE it is a secret, and asked for."""
     from ..extras import Variable, set_variable
 
+    if "=" in name:
+        # The word is not repeated: it may hold a secret.
+        raise click.UsageError("NAME and VALUE are two words here, without '=' between.")
     _say(
         set_variable(agent, Variable(name, value, stdin, file, secret)), f"{name} of agent {agent} is on record", agent
     )
@@ -50,7 +53,7 @@ def unset_variable(agent: str, name: str) -> None:
     """Take a variable off the record, its value too."""
     from ..extras import unset_variable
 
-    _say(unset_variable(agent, name), f"{name} of agent {agent} is not on record", agent)
+    _say(unset_variable(agent, name), f"{name} of agent {agent} is off the record", agent)
 
 
 @variable.command("list")
@@ -97,7 +100,7 @@ def unset_leaf(agent: str, path: str) -> None:
     """Take a leaf off the record."""
     from ..extras import unset_leaf
 
-    _say(unset_leaf(agent, path), f"{path} of agent {agent} is not on record", agent)
+    _say(unset_leaf(agent, path), f"{path} of agent {agent} is off the record", agent)
 
 
 @config.command("list")

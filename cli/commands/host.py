@@ -51,7 +51,7 @@ def host() -> None:
     """Hosts that agents live on."""
 
 
-@host.command()
+@host.command(short_help="Take a host on record under NAME.")
 @click.argument("name")
 @_reached("Login; root, or one with passwordless sudo.")
 def add(
@@ -77,7 +77,7 @@ def add(
     click.echo(f"Next: clm agent install --type hermes --host {added.name} --name NAME")
 
 
-@host.command()
+@host.command(short_help="Make a login for clm on a host, with its own key.")
 @click.argument("name")
 @_reached("Login that exists already: root, or one with passwordless sudo.")
 @click.option(
@@ -237,7 +237,7 @@ def edit(
         click.echo(f"Host {name} is like that already; nothing to do.")
 
 
-@host.command()
+@host.command(short_help="Give a host another name.")
 @click.argument("old")
 @click.argument("new")
 def rename(old: str, new: str) -> None:
@@ -284,7 +284,7 @@ def remove(name: str, force: bool, yes: bool) -> None:
         click.echo(f"Our key for it is deleted. To close the door there too, take its line out of {gone}")
 
 
-@host.command()
+@host.command(short_help="Trust the key that a host shows now.")
 @click.argument("name")
 @_FINGERPRINT
 def trust(name: str, host_key_fingerprint: str | None) -> None:
@@ -296,7 +296,7 @@ def trust(name: str, host_key_fingerprint: str | None) -> None:
     click.echo(f"Host {name} {how} {key.type} {key.fingerprint}.")
 
 
-@host.command()
+@host.command(short_help="Check that agents can live on a host.")
 @click.argument("name")
 @format_option
 def check(name: str, format_: str) -> None:

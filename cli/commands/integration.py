@@ -41,7 +41,7 @@ def integration() -> None:
     """
 
 
-@integration.command()
+@integration.command(short_help="Show what kinds there are, or what one asks for.")
 @click.argument("type_", metavar="[TYPE]", required=False, type=click.Choice(list(CATALOGUE)))
 @format_option
 def types(type_: str | None, format_: str) -> None:
@@ -51,7 +51,7 @@ def types(type_: str | None, format_: str) -> None:
     show(CATALOGUE, type_, format_)
 
 
-@integration.command()
+@integration.command(short_help="Take an integration on record under NAME.")
 @click.argument("name")
 @click.option("-t", "--type", "type_", type=click.Choice(list(CATALOGUE)), help="Kind of integration.")
 @fields.field_options(CATALOGUE.values())
@@ -106,15 +106,16 @@ def show(name: str, format_: str) -> None:
 
     data = shown(name)
     if not emit(data, format_):
+        declared = integration_type(data["type"]).fields
         pairs(
             [
                 ("name", data["name"]),
                 ("type", data["type"]),
-                *((option, str(value)) for option, value in data["options"].items()),
+                *((f.name, fields.shown(f, data["options"][f.name])) for f in declared if f.name in data["options"]),
                 ("secrets", _secrets(data["secrets"])),
                 ("used by", ", ".join(data["used_by"]) or "-"),
                 ("created", data["created_at"]),
-                ("updated", data["updated_at"]),
+                ("changed", data["updated_at"]),
             ]
         )
 

@@ -22,7 +22,7 @@ def memory_backend() -> None:
     """
 
 
-@memory_backend.command()
+@memory_backend.command(short_help="Show what backends there are, or what one asks for.")
 @click.argument("type_", metavar="[TYPE]", required=False, type=click.Choice(list(CATALOGUE)))
 @format_option
 def types(type_: str | None, format_: str) -> None:
@@ -32,7 +32,7 @@ def types(type_: str | None, format_: str) -> None:
     show(CATALOGUE, type_, format_)
 
 
-@memory_backend.command("set")
+@memory_backend.command("set", short_help="Give an agent a backend, or change its settings.")
 @click.argument("name")
 @click.argument("type_", metavar="TYPE", type=click.Choice(list(CATALOGUE)))
 @fields.field_options(CATALOGUE.values())

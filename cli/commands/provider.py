@@ -57,7 +57,7 @@ def list_(format_: str) -> None:
         )  # fmt: skip
 
 
-@provider.command()
+@provider.command(short_help="Show what kinds there are, or what one asks for.")
 @click.argument("type_", metavar="[TYPE]", required=False, type=click.Choice(list(CATALOGUE)))
 @format_option
 def types(type_: str | None, format_: str) -> None:

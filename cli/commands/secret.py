@@ -63,7 +63,7 @@ def list_(scope: str | None, format_: str) -> None:
         )
 
 
-@secret.command()
+@secret.command(short_help="Print one secret into a pipe or a file.")
 @click.argument("scope")
 @click.argument("key")
 @click.option("--show", is_flag=True, help="Print it even though standard output is a terminal.")
@@ -132,7 +132,7 @@ def remove(scope: str, key: str, force: bool, yes: bool) -> None:
     click.echo(f"{key} of {remove(scope, key, force=force, yes=yes)} removed.")
 
 
-@secret.command()
+@secret.command(short_help="Give an agent a new API key.")
 @click.argument("agent")
 @click.option("-v", "--verbose", is_flag=True, help="Show the steps that had nothing to do, too.")
 def rotate(agent: str, verbose: bool) -> None:
@@ -161,7 +161,7 @@ def rotate(agent: str, verbose: bool) -> None:
     click.echo(f'  export OPENAI_API_KEY="$(clm secret get {name} {API_SERVER_KEY})"')
 
 
-@secret.command("import")
+@secret.command("import", short_help="Copy an agent's secrets, but its API key, to another.")
 @click.argument("source")
 @click.argument("target")
 @_YES
@@ -178,7 +178,7 @@ def import_(source: str, target: str, yes: bool) -> None:
         click.echo(f"Next: clm agent configure {done.target.host.name}/{done.target.agent.name}")
 
 
-@secret.command()
+@secret.command(short_help="Show where secrets are kept, and how.")
 @format_option
 def status(format_: str) -> None:
     """Show where secrets are kept, and how: plain or encrypted, who can read them, on what file system."""
@@ -255,7 +255,7 @@ def encrypt(**chosen: Any) -> None:
     click.echo("Backups, and blocks that a disk has freed, may still hold it: rotate what was exposed.")
 
 
-@secret.command()
+@secret.command(short_help="Encrypt with another passphrase or key.")
 @_key_options
 @click.option("--same", is_flag=True, help="Keep the passphrase or key; take a new salt and today's parameters.")
 def rekey(same: bool, **chosen: Any) -> None:

@@ -12,7 +12,7 @@ def state() -> None:
     """What is kept on this machine: hosts, agents, providers, integrations and their secrets."""
 
 
-@state.command()
+@state.command(short_help="Look at all files, and show what is wrong with them.")
 @format_option
 def check(format_: str) -> None:
     """
@@ -45,7 +45,7 @@ def check(format_: str) -> None:
     click.get_current_context().exit(Exit.FAILED if found.problems else Exit.DONE)
 
 
-@state.command()
+@state.command(short_help="Bring back a damaged file from an earlier version.")
 @click.argument("file", required=False)
 @click.option("-g", "--generation", type=click.IntRange(min=1), help="Which earlier version; the newest whole one.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

@@ -145,5 +145,5 @@ def _not_found(what: str, name: str, known: Iterable[str], where: str = "") -> N
     elif names_known:
         hint = f"; there is {', '.join(names_known[:8])}{', ...' if len(names_known) > 8 else ''}"
     else:
-        hint = f"; there is no {what} yet" if not where else "; it has none"
+        hint = "; there are none yet" if not where else "; it has none"
     return NotFound(f"There is no {what} {name!r}{where}{hint}")

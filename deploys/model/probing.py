@@ -63,9 +63,9 @@ class Moment:
 
 @dataclass(frozen=True)
 class Request:
-    """One request over HTTP. Its secrets are values of headers or the body, never part of the URL."""
+    """One request over HTTP. Its secrets are values of headers or the body; a URL has one where a service wants it."""
 
-    url: str
+    url: str = field(repr=False)
     headers: Mapping[str, Secret | str] = field(default_factory=dict)
     #: What is posted, JSON when no header says otherwise; without it the request is a GET.
     body: str | Secret | None = None
@@ -259,7 +259,7 @@ def _sentence(
         + (f" It says: {said}" if said else ""),
         "forbidden": f"{service} takes the key and forbids its use (403){quoted}",
         "no-model": f"{service} has no model {model!r}"
-        + (f"; it has {', '.join(near)}" if near else f"; it has {len(known)} others" if known else quoted),
+        + (f"; it has {_some(near or sorted(known))}" if known else quoted),
         "no-credit": f"{service} takes the key, but the account has no credit{quoted}",
         "rate-limited": f"Rate limited by {service}. Wait a moment or upgrade your plan.",
         "broken": f"{service} is in trouble: it answered {status}{quoted}",
@@ -282,6 +282,11 @@ def _sentence(
 
 def _port(scheme: str) -> int:
     return 443 if scheme == "https" else 80
+
+
+def _some(models: Sequence[str]) -> str:
+    shown, more = ", ".join(models[:3]), len(models) - 3
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _last_line(text: str) -> str:

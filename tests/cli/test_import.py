@@ -453,6 +453,14 @@ def test_one_bot_goes_to_one_agent(place: Place) -> None:
     assert len(fleet(place.state())) == 1
 
 
+def test_a_context_that_hermes_would_refuse_stays_behind_and_is_named(place: Place) -> None:
+    documents = era()
+    documents["providers"][0]["context_window"] = 8192
+    place.leave(documents)
+    assert "without its Context length, which cannot be used here" in place("--yes", code=0)
+    assert "context_length" not in place.state().read().provider("local").options
+
+
 def test_an_agent_waits_for_the_key_of_its_provider(place: Place) -> None:
     documents = era()
     documents["providers"][0] |= {"type": "openrouter", "default_model": "z-ai/glm-5"}

@@ -85,6 +85,6 @@ def test_a_url_arrives_unchanged(gateway: Callable[..., Any], url: str) -> None:
 
 @on_every_release()
 def test_a_provider_that_changes_leaves_nothing_of_the_last_one(gateway: Callable[..., Any]) -> None:
-    gateway({"api_key": "sk-old"}, type="custom", url="http://old", model="old", context_length=4096)
+    gateway({"api_key": "sk-old"}, type="custom", url="http://old", model="old", context_length=65536)
     found = gateway(type="ollama", url="http://new", model="new")
     assert (found["base_url"], found["model"], found["api_key"]) == ("http://new/v1", "new", "no-key-required")

@@ -57,3 +57,19 @@ def test_a_named_command_exists(where: str, text: str) -> None:
         # "--NAME": the flag itself is filled in.
         if word.startswith("-") and word not in ("-", "--NAME"):
             assert word.split("=")[0].rstrip(".,") in known, f"{where}: clm {text}: there is no {word}"
+
+
+def _groups(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Group]]:
+    if isinstance(command, click.Group):
+        yield path, command
+        context = click.Context(command, info_name="clm")
+        for name in command.list_commands(context):
+            if (found := command.get_command(context, name)) is not None:
+                yield from _groups(found, (*path, name))
+
+
+def test_no_line_of_a_list_of_commands_is_cut_at_80_columns() -> None:
+    for path, group in _groups(cli):
+        context = click.Context(group, info_name=" ".join(("clm", *path)), terminal_width=80)
+        cut = [line for line in group.get_help(context).splitlines() if line.endswith("...")]
+        assert cut in ([], ["Usage: " + " ".join(("clm", *path)) + " [OPTIONS] COMMAND [ARGS]..."]), cut

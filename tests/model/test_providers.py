@@ -35,8 +35,8 @@ SAMPLES: list[tuple[str, Plain, dict[str, str]]] = [
     ("anthropic", {"model": "claude-sonnet-4-6"}, {"api_key": "sk-ant-1"}),
     ("anthropic", {"model": "claude-sonnet-4-6", "url": "https://gateway.example"}, {"api_key": "sk-1"}),
     ("openai", {"model": "gpt-5.2"}, {"api_key": "sk-1"}),
-    ("ollama", {**OPTIONS, "context_length": 1}, {}),
-    ("custom", {**OPTIONS, "context_length": 1}, {"api_key": "hunter2"}),
+    ("ollama", {**OPTIONS, "context_length": 64000}, {}),
+    ("custom", {**OPTIONS, "context_length": 64000}, {"api_key": "hunter2"}),
     ("bedrock", REGION, {"access_key_id": "AKIALABLABLABLAB", "secret_access_key": "hunter2"}),
     (
         "bedrock",
@@ -99,10 +99,10 @@ def test_without_a_key_there_is_a_placeholder_and_nothing_in_env(name: str) -> N
 @pytest.mark.parametrize("name", ["ollama", "custom"])
 def test_a_key_lies_in_env_and_config_only_names_it(name: str) -> None:
     kind = providers.provider_type(name)
-    rendered = kind.render({**OPTIONS, "context_length": 8192}, {"api_key": Secret("sk-1")}, ADAPTER)
+    rendered = kind.render({**OPTIONS, "context_length": 131072}, {"api_key": Secret("sk-1")}, ADAPTER)
     assert rendered.env == {"HERMES_INFERENCE_PROVIDER": "custom", "CUSTOM_API_KEY": Secret("sk-1")}
     assert rendered.config["model", "api_key"] == "${CUSTOM_API_KEY}"
-    assert rendered.config["model", "context_length"] == 8192
+    assert rendered.config["model", "context_length"] == 131072
     assert "sk-1" not in repr(rendered)
 
 
@@ -232,10 +232,10 @@ def test_a_resource_of_azure_is_completed(url: str, base: str) -> None:
 
 def test_options_are_checked_and_normalised() -> None:
     kind = providers.provider_type("ollama")
-    assert kind.options({"url": "http://h/", "model": "m", "context_length": "4096"}) == {
+    assert kind.options({"url": "http://h/", "model": "m", "context_length": "65536"}) == {
         "url": "http://h",
         "model": "m",
-        "context_length": 4096,
+        "context_length": 65536,
     }
 
 
@@ -248,8 +248,8 @@ def test_options_are_checked_and_normalised() -> None:
             {**OPTIONS, "region": "x"},
             "Provider type ollama has no field 'region'; it has: url, model, context_length",
         ),
-        ({**OPTIONS, "context_length": "many"}, "Context length: 'many' is not a whole number above 0"),
-        ({**OPTIONS, "context_length": -1}, "Context length: -1 is not a whole number above 0"),
+        ({**OPTIONS, "context_length": "many"}, "Context length: 'many' is not a whole number of at least 64000"),
+        ({**OPTIONS, "context_length": -1}, "Context length: -1 is not a whole number of at least 64000"),
         ({**OPTIONS, "api_key": "hunter2"}, "API key is a secret and does not belong among the settings"),
         (
             {**OPTIONS, "url": "http://u:hunter2@h"},

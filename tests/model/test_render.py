@@ -65,7 +65,7 @@ def test_leaves_that_are_not_set_are_removed() -> None:
     assert set(files.absent_leaves) == set(providers.LEAVES) - set(files.leaves)
     assert ("model", "context_length") in files.absent_leaves
     assert not set(files.leaves) & set(files.absent_leaves)
-    with_length = rendered(provider={**PROVIDER, "context_length": 1})
+    with_length = rendered(provider={**PROVIDER, "context_length": 64000})
     assert ("model", "context_length") not in with_length.absent_leaves
 
 

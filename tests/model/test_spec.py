@@ -87,11 +87,11 @@ def test_every_problem_has_its_line() -> None:
         ({"provider": {"type": "ollama", "model": "m"}}, "maurice: provider: Provider type ollama needs API URL (url)"),
         (
             {"provider": {**OLLAMA, "context_length": 0}},
-            "maurice: provider: Context length: 0 is not a whole number above 0",
+            "maurice: provider: Context length: 0 is not a whole number of at least 64000",
         ),
         (
             {"provider": {**OLLAMA, "context_length": True}},
-            "maurice: provider: Context length: True is not a whole number above 0",
+            "maurice: provider: Context length: True is not a whole number of at least 64000",
         ),
     ],
 )

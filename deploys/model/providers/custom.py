@@ -48,7 +48,15 @@ _FIELDS = (
     Field("url", "API URL", "url", "root of the OpenAI-compatible API, as the agent's host reaches it"),
     Field("model", "Model", "model", "id of the model, as the server's /v1/models lists it"),
     Field("api_key", "API key", "secret", "only when the server asks for one", required=False),
-    Field("context_length", "Context length", "integer", "tokens, when the server does not tell", required=False),
+    Field(
+        "context_length",
+        "Context length",
+        "integer",
+        "tokens, when the server does not tell; Hermes wants 64000",
+        required=False,
+        # Hermes answers every chat with HTTP 500 below its MINIMUM_CONTEXT_LENGTH, the same in all releases.
+        between=(64_000, None),
+    ),
 )
 _LEAVES: tuple[KeyPath, ...] = tuple(
     ("model", name) for name in ("provider", "base_url", "default", "api_key", "context_length")
