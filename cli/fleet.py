@@ -234,6 +234,7 @@ def _drift(snapshot: Lookup, instance: Instance, observed: Observation, seen: Ag
             f"credentials/{name}": _is(seen, f"credentials/{name}", text.reveal(), "600", paths.agent)
             for name, text in files.credentials.items()
         },
+        **{f"mcp-tokens/{name}": seen.seeded(name, seed.content.reveal()) for name, seed in files.seeds.items()},
         "config.yaml": seen.config_has(files.leaves, files.absent_leaves),
         paths.service: _is(seen, "unit", files.service, "644", "root"),
         "release": files.release.id in observed.releases,

@@ -58,6 +58,7 @@ def digest(files: Files) -> str:
     """Return one digest of everything that a host must have for an agent."""
     credentials = [part for name in sorted(files.credentials) for part in (name, files.credentials[name].reveal())]
     parts = [files.env.reveal(), repr(sorted(files.leaves.items())), files.service, files.slice, *credentials]
+    parts += [part for name in sorted(files.seeds) for part in (name, files.seeds[name].content.reveal())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

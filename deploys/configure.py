@@ -112,6 +112,13 @@ def configure(
             path=paths.credentials,
             keep=rendered.credentials,
         ),
+        files.seeded_files(
+            name=f"{spec.name}: tokens",
+            agent=spec.name,
+            path=paths.tokens,
+            seeds={name: HiddenValue(seed.content.reveal()) for name, seed in rendered.seeds.items()},
+            what={name: seed.what for name, seed in rendered.seeds.items()},
+        ),
         services.unit(
             name=f"{spec.name}: unit",
             agent=spec.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pyinfra.api import QuoteString, StringCommand
@@ -48,6 +48,16 @@ def note_leaves(agent: str, paths: Iterable[KeyPath]) -> StringCommand:
     target, part = QuoteString(f"{PENDING}/{agent}.leaves"), QuoteString(f"{PENDING}/{agent}.leaves.part")
     text = QuoteString(json.dumps(sorted(list(path) for path in paths)))
     return StringCommand("printf '%s\\n'", text, ">", part, "&& sync --", part, "&& mv -fT --", part, target)
+
+
+def note_seeds(agent: str, digests: Mapping[str, str]) -> StringCommand:
+    """Note, in one step and for root only, which files of an agent's ``mcp-tokens`` we put there, and what."""
+    target, part = QuoteString(f"{PENDING}/{agent}.seeds"), QuoteString(f"{PENDING}/{agent}.seeds.part")
+    if not digests:
+        return StringCommand("rm -f --", target)
+    text = QuoteString(json.dumps(digests, sort_keys=True))
+    bits = ["(umask 077 && printf '%s\\n'", text, ">", part, ") && sync --", part, "&& mv -fT --", part, target]
+    return StringCommand(*bits)
 
 
 def as_agent(

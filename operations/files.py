@@ -12,10 +12,10 @@ from pyinfra.api.operation import OperationMeta
 from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.leaves import Json, KeyPath, at_or_under, difference, flat, leaf_key, shown
-from pyinfra_hermes.facts.observation import AgentState, PathState, variable_digest
+from pyinfra_hermes.facts.observation import AgentState, PathState, seed_digest, variable_digest
 
 from .announcing import Action, Change, announce
-from .commands import as_agent, note_leaves, note_restart, refuse, unobserved, write_atomically
+from .commands import as_agent, note_leaves, note_restart, note_seeds, refuse, unobserved, write_atomically
 from .observing import changed, observe_agent
 
 
@@ -423,6 +423,87 @@ def no_other_files(agent: str, key: str, path: str, keep: Collection[str] = ()) 
         return
     announce(*(Change("remove", each, secret=True) for each in others))
     yield as_agent(state.account, agent, StringCommand("rm -f --", *(QuoteString(each) for each in others)))
+
+
+@operation()
+def seeded_files(
+    agent: str, path: str, seeds: Mapping[str, HiddenValue], what: Mapping[str, str]
+) -> Generator[StringCommand, None, None]:
+    """
+    Put files where an agent's daemon finds them and rewrites them from then on: tokens that it renews.
+
+    + agent: name of the agent, who owns the files
+    + path: the directory, ``~/.hermes/mcp-tokens``
+    + seeds: content by the file's name
+    + what: what each is, by the file's name, to tell which are written
+
+    A file is written when it is not there, and when this is not what was put there last; what the daemon made of it
+    stays otherwise. A record on the host, which only root reads, holds digests of what was put there. A file on record
+    that is no longer wanted is removed, with what the daemon put beside it; other files are nobody's business.
+
+    **Example:**
+
+    .. code:: python
+
+        from pyinfra.api import HiddenValue
+        from pyinfra_hermes.operations import files
+
+        files.seeded_files(
+            name="Give the agent its tokens",
+            agent="maurice",
+            path="/home/maurice/.hermes/mcp-tokens",
+            seeds={"work.json": HiddenValue(text)},
+            what={"work.json": "oauth_tokens of work"},
+            _sudo=True,
+        )
+    """
+    state = observe_agent(agent)
+    if state is None:
+        yield unobserved()
+        return
+    record = dict(state.seeds or {})
+    texts = {name: content.unmask() for name, content in seeds.items()}
+    wanted = [name for name, text in texts.items() if not state.seeded(name, text)]
+    gone = [name for name in record if name not in seeds]
+    if not wanted and not gone:
+        ctx_host.get().noop(f"directory {path} has what was given")
+        return
+    for name in wanted:
+        found = state.paths.get(f"mcp-tokens/{name}")
+        if found is not None and found.kind == "directory":
+            yield refuse(f"{path}/{name} is a directory; move it away")
+            return
+        announce(
+            Change("add" if found is None else "change", f"{path}/{name}", f"{what[name]}: to be written", secret=True)
+        )
+        # Killed in between, the file is on record as ours, and is written again.
+        begun, done = record | {name: ""}, record | {name: seed_digest(texts[name])}
+        yield as_agent(
+            state.account,
+            agent,
+            StringCommand("mkdir -p --", QuoteString(path), "&&", write_atomically(f"{path}/{name}", "600")),
+            stdin=texts[name],
+            first=StringCommand(note_restart(agent), "&&", note_seeds(agent, begun)),
+            last=note_seeds(agent, done),
+        )
+        record = done
+    if gone:
+        others = [f"{path}/{each}" for name in gone for each in _beside(name) if each not in seeds]
+        announce(*(Change("remove", f"{path}/{name}", secret=True) for name in gone))
+        yield as_agent(
+            state.account,
+            agent,
+            StringCommand("rm -f --", *(QuoteString(each) for each in dict.fromkeys(others))),
+            first=note_restart(agent),
+            last=note_seeds(agent, {name: digest for name, digest in record.items() if name in seeds}),
+        )
+
+
+def _beside(name: str) -> tuple[str, ...]:
+    if name.endswith(".client.json"):
+        return (name, f"{name}.bak")
+    server = name.removesuffix(".json")
+    return (name, *(f"{server}.{end}" for end in ("client.json", "client.json.bak", "meta.json")))
 
 
 def _copied(source: str) -> bool:

@@ -26,6 +26,7 @@ for folder in "$units" /run/systemd/system /etc/systemd/system.control /run/syst
     rm -rf -- "$folder/$service.d"
 done
 rm -f -- "$pending/$agent.restart" "$pending/$agent.proof" "$pending/$agent.leaves" "$pending/$agent.leaves.part" \
+    "$pending/$agent.seeds" "$pending/$agent.seeds.part" \
     "$pending/$agent.arrival" "$pending/$agent.arrival.part"
 rmdir -- "$pending" 2>/dev/null
 # The slice goes with the last agent.

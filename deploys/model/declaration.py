@@ -122,7 +122,8 @@ def _list(value: Any) -> list[Any]:
 
 
 def _integer(value: Any, low: int, high: int | None) -> int:
-    wanted = f"a whole number above {low - 1}" if high is None else f"a whole number from {low} to {high}"
+    least = "above 0" if low == 1 else f"of at least {low}"
+    wanted = f"a whole number {least}" if high is None else f"a whole number from {low} to {high}"
     try:
         number = int(value)
     except (TypeError, ValueError):
@@ -161,6 +162,15 @@ class SecretFile:
 
 
 @dataclass(frozen=True)
+class Seed:
+    """A file of ``~/.hermes/mcp-tokens`` that the user gives and the daemon rewrites from then on."""
+
+    content: Secret
+    #: What of which entry it is, for messages.
+    what: str
+
+
+@dataclass(frozen=True)
 class Rendered:
     """What an entry contributes to an agent's files."""
 
@@ -170,6 +180,8 @@ class Rendered:
     config: Mapping[KeyPath, Json] = field(default_factory=dict)
     #: Files with credentials, by their names.
     files: Mapping[str, SecretFile] = field(default_factory=dict)
+    #: Files that are the daemon's own once they are there, by their names.
+    seeds: Mapping[str, Seed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ class Layout:
         return f"{self.hermes_home}/credentials"
 
     @property
+    def tokens(self) -> str:
+        """Where Hermes keeps the OAuth tokens of MCP servers; of it only what we seeded is ours."""
+        return f"{self.hermes_home}/mcp-tokens"
+
+    @property
     def memories(self) -> str:
         return f"{self.hermes_home}/memories"
 

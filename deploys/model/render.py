@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from . import channels, dotenv, extras, integrations, memory, providers, unit
-from .declaration import InvalidSetting, Json, KeyPath, Rendered, SecretFile, Target
+from .declaration import InvalidSetting, Json, KeyPath, Rendered, SecretFile, Seed, Target
 from .layout import Layout
 from .releases import Release, manifest
 from .secret import Secret
@@ -35,6 +35,8 @@ class Files:
     variables: Mapping[str, Secret | str]
     #: Files of ``~/.hermes/credentials``, by their names.
     credentials: Mapping[str, Secret]
+    #: Files of ``~/.hermes/mcp-tokens`` that are the daemon's own once they are there, by their names.
+    seeds: Mapping[str, Seed]
     #: Leaves of ``config.yaml`` that are ours, with their values.
     leaves: Mapping[KeyPath, Json]
     #: Leaves of ``config.yaml`` that are always ours and not wanted now: they are removed.
@@ -74,6 +76,7 @@ def render(spec: AgentSpec, secrets: Mapping[str, Secret]) -> Files:
         env=env,
         variables=variables,
         credentials={name: file.content for name, file in rendered.files.items()},
+        seeds=rendered.seeds,
         leaves=rendered.config,
         absent_leaves=tuple(leaf for leaf in providers.LEAVES if leaf not in rendered.config),
         service=unit.service(spec, release.id),
@@ -86,16 +89,19 @@ def _merged(spec: AgentSpec, secrets: Mapping[str, Secret], target: Target) -> R
     env: dict[str, Secret | str] = {}
     config: dict[KeyPath, Json] = {}
     files: dict[str, SecretFile] = {}
+    seeds: dict[str, Seed] = {}
     for who, part in _parts(spec, secrets, target):
         names = [name for name in [*part.env, *(file.variable for file in part.files.values())] if name in env]
+        names += [f"mcp-tokens/{name}" for name in part.seeds if name in seeds]
         for taken in names + [path for path in part.config if path in config]:
             shown = taken if isinstance(taken, str) else ".".join(taken)
             raise InvalidSetting(f"{who} sets {shown}, which another part of the agent sets already")
         env.update(part.env)
         config.update(part.config)
         files.update(part.files)
+        seeds.update(part.seeds)
     extras.check_apart(config)
-    return Rendered(env=env, config=config, files=files)
+    return Rendered(env=env, config=config, files=files, seeds=seeds)
 
 
 def _parts(spec: AgentSpec, secrets: Mapping[str, Secret], target: Target) -> Iterator[tuple[str, Rendered]]:

@@ -23,6 +23,10 @@ WRITE = resources.files("pyinfra_hermes.operations").joinpath("config.py.txt").r
 KEY = "0f" * 32
 
 
+TOKENS = '{"access_token": "at-4711", "token_type": "bearer", "refresh_token": "rt-0815", "expires_at": 9e9}'
+CLIENT = '{"client_id": "c", "redirect_uris": ["http://127.0.0.1:1/callback"]}'
+
+
 def carried(value: str) -> bool:
     """Tell whether a value is one that clm takes for an argument, and python-dotenv can carry."""
     return bool(value) and value.isprintable() and "\ufeff" not in value
@@ -100,6 +104,8 @@ def test_servers_arrive_as_they_were_given(
                     "name": "wolf", "type": "atlassian", "url": "https://wolf.atlassian.net/wiki/", "username": "a@b.c",
                     "projects": ["A", "B"], "spaces": ["S"], "read_only": True, "enabled_tools": ["jira_search"],
                 },
+                {"name": "Sign_In-", "type": "mcp-http", "url": "https://h/mcp"},
+                {"name": "a_", "type": "mcp-http", "url": "https://h/mcp"},
                 {"name": "fox", "type": "atlassian", "url": "https://jira.fox/x/", "confluence_url": "https://wiki.fox"},
             ],
         }
@@ -108,6 +114,8 @@ def test_servers_arrive_as_they_were_given(
         "HERMES_API_SERVER_KEY": Secret(KEY),
         **{f"odd.{name}": Secret(value) for name, value in zip(names, NASTY, strict=True)},
         **{f"Web-1.{name}": Secret(value) for name, value in zip(headers, ASCII, strict=True)},
+        **{f"{name}.oauth_tokens": Secret(TOKENS) for name in ("Sign_In-", "a_")},
+        **{f"{name}.oauth_client": Secret(CLIENT) for name in ("Sign_In-", "a_")},
         "Web-1.bearer_token": Secret("t${HOME}k"),
         "wolf.api_token": Secret("wolfs"),
         "fox.personal_token": Secret("foxes"),
@@ -117,8 +125,16 @@ def test_servers_arrive_as_they_were_given(
     wanted = config_request(str(hermes_home / "config.yaml"), files.leaves, files.absent_leaves)
     subprocess.run([str(hermes_python), "-I", "-c", WRITE], input=wanted, text=True, check=True)
 
+    (hermes_home / "mcp-tokens").mkdir()
+    for name, seed in files.seeds.items():
+        (hermes_home / "mcp-tokens" / name).write_text(seed.content.reveal(), encoding="utf-8")
+
     memory = usable(release)
     found = in_hermes("integrations", {"memory": memory})
+
+    assert set(found["oauth"]) == {"Sign_In-", "a_"}
+    for signed_in in found["oauth"].values():
+        assert signed_in == {"tokens": ["at-4711", "Bearer", "rt-0815"], "client": "c", "renewable": True}
 
     odd = found["servers"]["odd"]
     assert odd["command"] == "/opt/a b/${HOME}/run"

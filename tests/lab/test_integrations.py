@@ -19,8 +19,15 @@ from tests.lab.model import Reply, StandInModel, ToolCall
 
 AGENT = "worker"
 CONFIG = f"/home/{AGENT}/.hermes/config.yaml"
+TOKENS = f"/home/{AGENT}/.hermes/mcp-tokens"
 TOKEN, TICKET, HEADER = "tk-${HOME}-4711 #'\"", "jira-pat-0815", "hd-2342"
 PLAIN = "a b ${HOME} $x 'q'"
+
+
+def signed_in(token: str) -> str:
+    """What Hermes keeps of a sign-in in a browser."""
+    return json.dumps({"access_token": token, "token_type": "Bearer", "refresh_token": "rt-1"})
+
 
 #: A server over standard input and output, as small as the protocol lets it be.
 SERVER = """\
@@ -59,7 +66,10 @@ class Services:
         if not body:
             return 405, None  # it pushes nothing, and keeps no session to end
         asked = json.loads(body)
-        if path != "/mcp" or headers.get("x-api-key") != HEADER:
+        if path == "/signed":
+            if headers.get("authorization") not in ("Bearer at-1", "Bearer at-2"):
+                return 404, {}
+        elif path != "/mcp" or headers.get("x-api-key") != HEADER:
             return 404, {}
         if asked.get("method") == "initialize":
             about = {"name": "web", "version": "2"}
@@ -116,7 +126,7 @@ def clm(tmp_path_factory: pytest.TempPathFactory, host: Machine, _model_server: 
 
 @pytest.fixture(scope="module")
 def attached(clm: Clm, host: Machine, services: Services) -> Clm:
-    """The same, and the agent works with three."""
+    """The same, and the agent works with four."""
     host.ssh("mkdir -p /opt/mcp && cat >/opt/mcp/small.py", input=SERVER)
     clm.run(
         "integration", "add", "small-one", "-t", "mcp-stdio", "--command", "python3", "--args",
@@ -131,7 +141,11 @@ def attached(clm: Clm, host: Machine, services: Services) -> Clm:
         "integration", "add", "page", "-t", "mcp-http", "--url", f"{services.url}/mcp", "--secret-headers", "X-Api-Key",
         "--include", "look", "--secret-stdin", "X-Api-Key", stdin=HEADER,
     )  # fmt: skip
-    clm.run("agent", "integration", "add", AGENT, "small-one", "jira", "page")
+    clm.run(
+        "integration", "add", "signed", "-t", "mcp-http", "--url", f"{services.url}/signed", "--oauth-tokens-stdin",
+        stdin=signed_in("at-1"),
+    )  # fmt: skip
+    clm.run("agent", "integration", "add", AGENT, "small-one", "jira", "page", "signed")
     clm.run("agent", "memory-backend", "set", AGENT, "holographic", "--auto-extract")
     clm.configure(AGENT)
     return clm
@@ -163,7 +177,7 @@ def test_a_command_that_the_host_lacks_is_refused_before_anything_is_written(clm
 def test_the_model_is_offered_the_tools_of_every_integration(attached: Clm, model: StandInModel) -> None:
     attached.run("chat", AGENT, "--once", "what can you do?")
     tools = offered(model)
-    assert {"mcp_small_one_reveal", "mcp_page_look", "mcp_jira_jira_search"} <= tools
+    assert {"mcp_small_one_reveal", "mcp_page_look", "mcp_jira_jira_search", "mcp_signed_look"} <= tools
     assert "mcp_page_leap" not in tools, "not among those to offer"
     assert "mcp_jira_jira_create_issue" not in tools, "read only"
     assert "fact_store" in tools, "the memory backend's"
@@ -211,6 +225,33 @@ def test_an_integration_is_tried_on_the_agents_host(attached: Clm, services: Ser
     assert not [secret for secret in (TOKEN, TICKET, HEADER) if secret in small.output]
 
 
+def test_tokens_of_a_sign_in_are_the_daemons_own_once_they_are_there(
+    attached: Clm, host: Machine, services: Services
+) -> None:
+    def tokens() -> Any:
+        return json.loads(host.ssh("cat", f"{TOKENS}/signed.json").stdout)["access_token"]
+
+    def sent() -> set[str | None]:
+        return {headers.get("authorization") for path, headers in services.seen if path == "/signed"}
+
+    assert host.ssh(f"stat -c '%a %U' {TOKENS}/signed.json").stdout == f"600 {AGENT}\n"
+    assert (tokens(), sent() - {None}) == ("at-1", {"Bearer at-1"})
+    host.ssh(
+        f"setpriv --reuid={AGENT} --regid={AGENT} --clear-groups tee {TOKENS}/signed.json", input=signed_in("at-x")
+    )
+    assert attached.configure(AGENT).stdout == f"Agent {AGENT} runs as configured; nothing to do.\n"
+    assert attached.json("agent", "diff", AGENT) == []
+    assert attached.json("agent", "status", AGENT)["drift"] == []
+    assert tokens() == "at-x", "renewed by the daemon, as far as anyone can tell"
+
+    attached.run("integration", "edit", "signed", "--oauth-tokens-stdin", stdin=signed_in("at-2"))
+    told = attached.run("agent", "diff", AGENT, exit=None)
+    assert "oauth_tokens of signed: to be written" in told.stdout
+    attached.configure(AGENT)
+    assert (tokens(), "Bearer at-2" in sent()) == ("at-2", True)
+    assert host.ssh("stat -c '%a %U' /var/lib/pyinfra-hermes/worker.seeds").stdout == "600 root\n"
+
+
 def test_a_wrong_token_is_noticed(attached: Clm) -> None:
     edited = attached.run("integration", "edit", "jira", "--personal-token-stdin", stdin="wrong-token-1")
     assert f"clm agent configure wolf-i/{AGENT}" in edited.stdout
@@ -221,7 +262,7 @@ def test_a_wrong_token_is_noticed(attached: Clm) -> None:
 
 
 def test_detaching_takes_away_that_block_and_nothing_else(attached: Clm, host: Machine, model: StandInModel) -> None:
-    done = attached.run("agent", "integration", "remove", AGENT, "small-one", "jira")
+    done = attached.run("agent", "integration", "remove", AGENT, "small-one", "jira", "signed")
     assert f"clm agent configure {AGENT}" in done.stdout
     assert "onboarding incomplete (state=validate)" in attached.run("agent", "restart", AGENT, exit=3).stderr
     attached.run("agent", "memory-backend", "clear", AGENT)
@@ -229,6 +270,7 @@ def test_detaching_takes_away_that_block_and_nothing_else(attached: Clm, host: M
     there = config(host)
     assert list(there["mcp_servers"]) == ["mine", "page"]
     assert there["mcp_servers"]["mine"] == {"command": "/bin/false", "enabled": False}
+    assert host.ssh(f"ls -A {TOKENS}; ls /var/lib/pyinfra-hermes").stdout == f"{AGENT}.leaves\n"
     assert "# by hand" in host.ssh("cat", CONFIG).stdout
     assert "hermes-memory-store" not in there.get("plugins", {})
     assert "provider" not in there.get("memory", {})

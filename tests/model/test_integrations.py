@@ -311,3 +311,73 @@ def test_some_release_has_what_a_backend_needs(name: str) -> None:
 def test_every_field_of_an_integration_says_what_it_is(name: str) -> None:
     for field in integration_type(name).fields:
         assert field.label and field.help and not field.help.endswith(".")
+
+
+# OAuth
+
+TOKENS = '{"access_token": "at-4711", "token_type": "bearer", "refresh_token": "rt-0815"}'
+CLIENT = '{"client_id": "c", "redirect_uris": ["http://127.0.0.1:1/callback"]}'
+
+
+def test_oauth_tokens_become_files_that_the_daemon_owns() -> None:
+    known = {"x-1_.oauth_tokens": Secret(TOKENS), "x-1_.oauth_client": Secret(CLIENT)}
+    files = render(spec(http(name="x-1_")), {**KEY, **known})
+    assert files.leaves["mcp_servers", "x-1_"] == {"url": "https://h/mcp", "auth": "oauth"}
+    assert {name: (seed.content.reveal(), seed.what) for name, seed in files.seeds.items()} == {
+        "x-1.json": (TOKENS, "oauth_tokens of x-1_"),
+        "x-1.client.json": (CLIENT, "oauth_client of x-1_"),
+    }
+    assert "at-4711" not in repr(files) + str(files.leaves) + files.env.reveal() + files.service
+    assert render(spec(http()), KEY).seeds == {}
+
+
+def test_two_servers_of_one_file_of_tokens_are_refused() -> None:
+    known = {"x.oauth_tokens": Secret(TOKENS), "x_.oauth_tokens": Secret(TOKENS)}
+    with pytest.raises(CannotRender, match=r"Integration x_ sets mcp-tokens/x\.json, which another part"):
+        render(spec(http(name="x"), http(name="x_")), {**KEY, **known})
+
+
+@pytest.mark.parametrize(
+    ("options", "secrets", "wrong"),
+    [
+        ({}, {"oauth_client": CLIENT}, "of no use without the tokens"),
+        ({}, {"oauth_tokens": TOKENS, "bearer_token": "t"}, "Header authorization is given twice"),
+        ({"secret_headers": ["Authorization"]}, {"oauth_tokens": TOKENS, "Authorization": "t"}, "given twice"),
+    ],
+)
+def test_oauth_goes_with_no_other_way_to_sign_in(options: Any, secrets: dict[str, str], wrong: str) -> None:
+    with pytest.raises(CannotRender, match=wrong):
+        render(spec(http(**options)), {**KEY, **{f"x.{name}": Secret(value) for name, value in secrets.items()}})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wrong"),
+    [
+        ("oauth_tokens", "at-4711", "is not JSON"),
+        ("oauth_tokens", "[" * 100_000, "is not JSON"),
+        ("oauth_tokens", '["at-4711"]', "lacks access_token"),
+        ("oauth_tokens", '{"access_token": "", "token_type": "Bearer"}', "lacks access_token"),
+        ("oauth_tokens", '{"access_token": "at-4711"}', "has no .token_type"),
+        ("oauth_tokens", '{"access_token": "at-4711", "token_type": "mac"}', "has no .token_type"),
+        ("oauth_tokens", '{"access_token": "at\\n4711", "token_type": "Bearer"}', "no header can carry"),
+        ("oauth_tokens", '{"access_token": "at-4711", "token_type": "Bearer", "refresh_token": 1}', "refresh_token of"),
+        ("oauth_tokens", '{"access_token": "at-4711", "token_type": "Bearer", "expires_in": true}', "expires_in of"),
+        ("oauth_client", '{"client_secret": "at-4711"}', "lacks client_id"),
+        ("oauth_client", '{"client_id": "at-4711"}', "lacks redirect_uris"),
+    ],
+)
+def test_what_hermes_could_not_read_is_refused_without_a_word_of_it(name: str, text: str, wrong: str) -> None:
+    [field] = [each for each in integration_type("mcp-http").fields if each.name == name]
+    with pytest.raises(InvalidSetting, match=wrong) as caught:
+        field.check_secret(Secret(text))
+    assert "4711" not in str(caught.value)
+    # A reference is resolved after the checks of clm.
+    known = {"oauth_tokens": TOKENS, name: text}
+    with pytest.raises(CannotRender, match=wrong):
+        render(spec(http()), {**KEY, **{f"x.{each}": Secret(value) for each, value in known.items()}})
+
+
+def test_tokens_are_tried_as_a_header() -> None:
+    kind = integration_type("mcp-http")
+    opened = kind.opened({"url": "https://h/mcp"}, {"oauth_tokens": Secret(TOKENS)})
+    assert opened["headers"] == {"Authorization": "Bearer at-4711"}

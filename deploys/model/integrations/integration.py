@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
 from typing_extensions import override
 
-from ..declaration import Declaration, Field, InvalidSetting, Json, Rendered, Value
+from ..declaration import Declaration, Field, InvalidSetting, Json, KeyPath, Rendered, Seed, Value
 from ..probing import Probe
 from ..secret import Secret
 from ..tools import Tool
@@ -36,6 +38,8 @@ class Server:
     env: Mapping[str, str | Held] = field(default_factory=dict)
     url: str | None = None
     headers: Mapping[str, str | Held] = field(default_factory=dict)
+    #: Files of Hermes' OAuth: the fields that hold their content, by how their names end.
+    oauth: Mapping[str, str] = field(default_factory=dict)
     #: Further settings of the server that hold no text of a user.
     settings: Mapping[str, Json] = field(default_factory=dict)
 
@@ -129,6 +133,10 @@ class IntegrationType(Declaration):
     def opened(self, options: Mapping[str, Value], secrets: Mapping[str, Secret]) -> dict[str, Json]:
         """Return the server as it is to be started, its secrets in the open: for the standard input of a host only."""
         server = self.server(options, frozenset(secrets))
+        tokens = self._oauth(server, secrets).get(".json")
+        headers: dict[str, Json] = {}
+        if tokens is not None:
+            headers["Authorization"] = f"Bearer {json.loads(tokens.reveal())['access_token']}"
 
         def text(value: str | Held) -> str:
             return value if isinstance(value, str) else value.before + secrets[value.field].reveal()
@@ -138,9 +146,14 @@ class IntegrationType(Declaration):
             "args": list(server.args),
             "env": {name: text(value) for name, value in server.env.items()},
             "url": server.url,
-            "headers": {name: text(value) for name, value in server.headers.items()},
+            "headers": headers | {name: text(value) for name, value in server.headers.items()},
             **server.settings,
         }
+
+    def _oauth(self, server: Server, secrets: Mapping[str, Secret]) -> dict[str, Secret]:
+        # A reference, or an inventory, may give by now what was never checked.
+        shapes = {f.name: f for f in self.secrets}
+        return {end: shapes[held].check_secret(secrets[held]) for end, held in server.oauth.items()}
 
     def render(self, name: str, options: Mapping[str, Value], secrets: Mapping[str, Secret]) -> Rendered:
         """
@@ -167,7 +180,19 @@ class IntegrationType(Declaration):
         for part, values in (("env", server.env), ("headers", server.headers)):
             if values:
                 block[part] = {key: written(value) for key, value in values.items()}
-        return Rendered(env=writer.variables, config={("mcp_servers", name): {**block, **server.settings}})
+        seeds = {
+            f"{oauth_file(name)}{end}": Seed(content, f"{server.oauth[end]} of {name}")
+            for end, content in self._oauth(server, secrets).items()
+        }
+        if seeds:
+            block["auth"] = "oauth"
+        config: dict[KeyPath, Json] = {("mcp_servers", name): {**block, **server.settings}}
+        return Rendered(env=writer.variables, config=config, seeds=seeds)
+
+
+def oauth_file(name: str) -> str:
+    """Return how the names of a server's files in ``mcp-tokens`` begin, as ``_safe_filename`` of Hermes makes it."""
+    return re.sub(r"[^\w\-]", "_", name).strip("_")[:128]
 
 
 def _chosen(name: str) -> Field:

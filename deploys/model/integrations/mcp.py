@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from .. import names
 from ..declaration import Field, Value
@@ -41,6 +43,39 @@ def endpoint(value: str) -> str:
     return base + mark + query
 
 
+def oauth_tokens(value: str) -> str:
+    """Check what an OAuth sign-in gave, as Hermes keeps it in ``mcp-tokens/NAME.json``, and return it in one line."""
+    found = _object(value, "access_token")
+    if not isinstance(found.get("token_type"), str) or found["token_type"].lower() != "bearer":
+        raise ValueError('has no "token_type": "Bearer"')
+    # Whoever prints a header would have to refuse it, and then it is in a log.
+    if not found["access_token"].isascii() or not found["access_token"].isprintable() or " " in found["access_token"]:
+        raise ValueError("has an access_token that no header can carry")
+    for name, kinds in (("refresh_token", str), ("scope", str), ("expires_in", int), ("expires_at", int | float)):
+        if isinstance(found.get(name), bool) or not isinstance(found.get(name), kinds | None):
+            raise ValueError(f"has a {name} of another kind")
+    return json.dumps(found)
+
+
+def oauth_client(value: str) -> str:
+    """Check the client that a sign-in was made with, as Hermes keeps it in ``mcp-tokens/NAME.client.json``."""
+    found = _object(value, "client_id")
+    uris = found.get("redirect_uris")
+    if not isinstance(uris, list) or not uris or not all(isinstance(uri, str) for uri in uris):
+        raise ValueError("lacks redirect_uris, which Hermes needs to read it")
+    return json.dumps(found)
+
+
+def _object(value: str, needed: str) -> dict[str, Any]:
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("is not JSON; give the file that Hermes made in its folder mcp-tokens") from None
+    if not isinstance(found, dict) or not isinstance(found.get(needed), str) or not found[needed]:
+        raise ValueError(f"lacks {needed}; give the file that Hermes made in its folder mcp-tokens")
+    return found
+
+
 def _check_stdio(options: Mapping[str, Value], secrets: Collection[str]) -> None:
     check_common(options)
     args, env = _strings(options.get("args")), _mapping(options.get("env"))
@@ -71,12 +106,16 @@ def _check_http(options: Mapping[str, Value], secrets: Collection[str]) -> None:
         if texts.is_credential(value) or (value and (name.lower() in _HEADERS_OF_SECRETS or texts.names_secret(name))):
             raise InvalidIntegration(f"Header {name} looks like a secret; give it as one: --secret-headers {name}")
     everyone = [name.lower() for name in (*_mapping(options.get("headers")), *named)]
+    if "oauth_client" in secrets and "oauth_tokens" not in secrets:
+        raise InvalidIntegration("An OAuth client is of no use without the tokens: --oauth-tokens-file PATH")
+    if "oauth_tokens" in secrets:
+        everyone.append("authorization")
     if "bearer_token" in secrets:
         everyone.append("authorization")
     twice = sorted({name for name in everyone if everyone.count(name) > 1})
     if twice:
         raise InvalidIntegration(f"Header {', '.join(twice)} is given twice")
-    keys = [texts.variable(name) for name in (*named, "bearer_token")]
+    keys = [texts.variable(name) for name in (*named, "bearer_token", "oauth_tokens", "oauth_client")]
     if len(set(keys)) < len(keys) or not all(re.match("[A-Z]", key) for key in keys):
         raise InvalidIntegration("The names of secret headers must begin with a letter and differ in more than signs")
 
@@ -101,7 +140,9 @@ def _http(options: Mapping[str, Value], secrets: Collection[str]) -> Server:
         settings["transport"] = "sse"
     if options.get("ssl_verify") is False:
         settings["ssl_verify"] = False
-    return Server(url=str(options["url"]), headers=headers, settings=settings)
+    files = {".json": "oauth_tokens", ".client.json": "oauth_client"}
+    oauth = {end: held for end, held in files.items() if held in secrets}
+    return Server(url=str(options["url"]), headers=headers, oauth=oauth, settings=settings)
 
 
 def _uv(options: Mapping[str, Value]) -> tuple[Tool, ...]:
@@ -169,6 +210,22 @@ MCP_HTTP = IntegrationType(
             "sent as Authorization: Bearer TOKEN",
             required=False,
             shape=texts.plain,
+        ),
+        Field(
+            "oauth_tokens",
+            "OAuth tokens",
+            "secret",
+            "the file mcp-tokens/NAME.json that Hermes made at a sign-in elsewhere; the agent renews them itself",
+            required=False,
+            shape=oauth_tokens,
+        ),
+        Field(
+            "oauth_client",
+            "OAuth client",
+            "secret",
+            "its mcp-tokens/NAME.client.json; without it tokens that expire cannot be renewed",
+            required=False,
+            shape=oauth_client,
         ),
         Field("headers", "Headers", "mapping", "NAME=VALUE; nothing secret", required=False, shape=texts.plain),
         Field(
