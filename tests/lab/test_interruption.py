@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -116,7 +117,8 @@ def interrupt(clm: Clm, *command: str, with_: signal.Signals, after: str | float
     if with_ == signal.SIGINT and process.returncode != 0:
         # A shell says 130 to both; CPython chooses the second when it was importing.
         assert process.returncode in (130, -signal.SIGINT), text
-        assert "Interrupted. Nothing is lost: the same command carries on." in text
+        # The first is said only when nothing had begun: early in a command, at 0.4 s on a slow machine.
+        assert re.search(r"Interrupted\. (Nothing was changed|Nothing is lost: the same command carries on)\.", text)
         assert "Traceback" not in text and "KeyboardInterrupt" not in text, text
     return text
 

@@ -235,7 +235,7 @@ def test_nothing_is_there_yet(state: State) -> None:
         (snapshot.provider, "provider"),
         (snapshot.integration, "integration"),
     ):
-        with pytest.raises(NotFound, match=f"There is no {what} 'x'; there is no {what} yet"):
+        with pytest.raises(NotFound, match=f"There is no {what} 'x'; there are none yet"):
             ask("x")
 
 
