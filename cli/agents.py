@@ -31,8 +31,8 @@ from .state.timestamps import now
 if TYPE_CHECKING:
     from pyinfra_hermes.facts.observation import Observation
 
-    from .agentfile import AgentFile
     from .engine import Result, Session
+    from .onboarding.agentfile import AgentFile
 
 _KEY_DESCRIPTION = "Bearer token for hermes local OpenAI-compatible API gateway (loopback only)."
 

@@ -12,9 +12,9 @@ import httpx
 from pyinfra_hermes.deploys.model.secret import Secret
 
 from .exits import Exit
-from .forward import forwarded
 from .output import plain
 from .problems import Problem
+from .ssh.forward import forwarded
 from .state.records import Instance
 from .state.store import State
 

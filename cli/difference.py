@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pyinfra_hermes.deploys.model.render import render
 
-from .configuring import installed
 from .hosts import login_of
+from .onboarding.configuring import installed
 from .problems import Problem
 from .progress import Progress
 from .specification import secrets_of, specification

@@ -35,8 +35,8 @@ from pyinfra_hermes.operations.announcing import Change, listening
 from . import begun
 from .exits import Exit
 from .inventory import host_data
-from .openssh import Login, connection_problem, explain
 from .problems import Problem
+from .ssh.openssh import Login, connection_problem, explain
 
 T = TypeVar("T")
 

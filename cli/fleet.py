@@ -15,12 +15,12 @@ from pyinfra_hermes.deploys.references import UnresolvedSecret
 from pyinfra_hermes.facts.observation import AgentState, Observation, parse
 from pyinfra_hermes.facts.script import observe_agents
 
-from .channels import opened
+from .catalogues.channels import opened
 from .hosts import login_of
-from .openssh import run_script
 from .output import plain
 from .problems import Problem
 from .specification import secrets_of, specification
+from .ssh.openssh import run_script
 from .state.errors import KeyUnavailable, StateError, WrongKey
 from .state.lookup import Lookup
 from .state.records import Host, Instance

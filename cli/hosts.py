@@ -17,10 +17,11 @@ from pyinfra_hermes.deploys.model import names
 from pyinfra_hermes.facts.observation import HostState, parse
 from pyinfra_hermes.facts.script import observe_host
 
-from . import asking, begun, keys
+from . import asking, begun
 from .exits import Exit
-from .openssh import Login, LoginRefused, NoRoot, configured, offered_key, run_script
 from .problems import Problem
+from .ssh import keys
+from .ssh.openssh import Login, LoginRefused, NoRoot, configured, offered_key, run_script
 from .state.known_hosts import HostKey, KnownHosts, KnownKeys, look_up_in, users_known_hosts, with_key
 from .state.records import API_SERVER_KEY, Host, agent_scope
 from .state.store import State, Transaction

@@ -9,9 +9,9 @@ from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.transport import CONNECT_KWARGS
 
 from .hosts import login_of
-from .openssh import Login
 from .problems import translate
 from .specification import secrets_of, specification
+from .ssh.openssh import Login
 from .state.records import Instance
 from .state.store import State
 

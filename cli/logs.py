@@ -9,8 +9,8 @@ import sys
 from pyinfra_hermes.facts.script import journal_functions
 
 from .hosts import login_of
-from .openssh import explain
 from .output import plain
+from .ssh.openssh import explain
 from .state.store import State
 
 

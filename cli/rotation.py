@@ -121,7 +121,7 @@ class _Rotation:
     def _answer(self, key: Secret) -> int:
         import httpx
 
-        from .forward import forwarded
+        from .ssh.forward import forwarded
 
         with (
             forwarded(self._state, self._instance) as socket,

@@ -106,7 +106,7 @@ def install(
 
     folder = Path(wheelhouse) if wheelhouse else None
     if source is not None:
-        from ..agentfile import AgentFile
+        from ..onboarding.agentfile import AgentFile
 
         wanted = installation(AgentFile.read(source), host, name, release, port, hardening, folder, verbose)
     else:
@@ -193,8 +193,8 @@ def configure(
     """
     from pathlib import Path
 
-    from ..agentfile import AgentFile
-    from ..configuring import ChannelOptions, Configuration, configure
+    from ..onboarding.agentfile import AgentFile
+    from ..onboarding.configuring import ChannelOptions, Configuration, configure
 
     if source is not None and (edit or stage or provider or model or hardening or on or off or settings):
         raise click.UsageError("--from says it all: give no choice beside it, and neither --stage nor --edit")
@@ -237,7 +237,7 @@ def export(name: str, inline: bool) -> None:
 
     No secret is in it: references are written as they are, and 'kept' stands for what is in secrets.json.
     """
-    from ..exporting import export
+    from ..onboarding.exporting import export
 
     click.echo(export(name, inline=inline), nl=False)
 

@@ -21,7 +21,7 @@ def integration() -> None:
 @click.argument("integrations", nargs=-1, required=True, metavar="INTEGRATION...")
 def add(name: str, integrations: tuple[str, ...]) -> None:
     """Let agent NAME use integrations."""
-    from ..integrations import attach
+    from ..catalogues.integrations import attach
 
     instance, new = attach(name, integrations)
     if not new:
@@ -36,7 +36,7 @@ def add(name: str, integrations: tuple[str, ...]) -> None:
 @click.argument("integrations", nargs=-1, required=True, metavar="INTEGRATION...")
 def remove(name: str, integrations: tuple[str, ...]) -> None:
     """Let agent NAME no longer use integrations. They stay on record."""
-    from ..integrations import detach
+    from ..catalogues.integrations import detach
 
     instance, gone = detach(name, integrations)
     if not gone:
@@ -51,7 +51,7 @@ def remove(name: str, integrations: tuple[str, ...]) -> None:
 @format_option
 def list_(name: str, format_: str) -> None:
     """Show the integrations of agent NAME."""
-    from ..integrations import attached
+    from ..catalogues.integrations import attached
 
     rows = attached(name)
     if not emit(rows, format_):

@@ -51,8 +51,8 @@ def backup(
     The agent goes on meanwhile. The file is read back and verified. Conversations and memories may be
     confidential: the file is yours alone, and with a passphrase or key it is encrypted.
     """
-    from ..archive_keys import Given
-    from ..backups import Wanted, backup
+    from ..backup.archive_keys import Given
+    from ..backup.backups import Wanted, backup
 
     where = Path(output) if output else None
     made = backup(Wanted(name, where, with_secrets, stop, Given(passphrase_file, key_file), verbose))
@@ -104,8 +104,8 @@ def restore(
     All of it is verified before anything is changed. What the agent had is moved aside, and is put back when
     the agent cannot be started and proven with the backup. Its settings and secrets stay as they are on record.
     """
-    from ..archive_keys import Given
-    from ..backups import Restoring, restore
+    from ..backup.archive_keys import Given
+    from ..backup.backups import Restoring, restore
 
     wanted = Restoring(
         name,
@@ -153,7 +153,7 @@ def move(name: str, to: str, port: int | None, skip_chat: bool, wheelhouse: str 
     It is stopped while its state is copied; the old one is removed once the new one is proven. When anything
     fails, the old one is started again and serves. Can be repeated after an interruption.
     """
-    from ..relocation import Moving, move
+    from ..backup.relocation import Moving, move
 
     folder = Path(wheelhouse) if wheelhouse else None
     moved = move(Moving(name, to, port, not skip_chat, folder, verbose))

@@ -10,11 +10,11 @@ from typing_extensions import override
 from pyinfra_hermes.deploys.model.channels import CATALOGUE
 from pyinfra_hermes.deploys.model.channels import channel as declared
 
-from .. import fields
+from ..catalogues import fields
 from ..output import emit, format_option, table
 
 if TYPE_CHECKING:
-    from ..channels import Changed
+    from ..catalogues.channels import Changed
 
 _CHANNELS = [entry for entry in CATALOGUE.values() if not entry.always_on]
 _NAMES = ", ".join(entry.name for entry in _CHANNELS)
@@ -68,8 +68,8 @@ def enable(name: str, channel_: str, allow_open_access: bool, **given: Any) -> N
     A token never is an option's value: it is asked for, or comes from a file, from standard input, or by reference. One
     that is still on record is used again.
     """
-    from ..channels import change
-    from ..onboarding import ChannelChoices
+    from ..catalogues.channels import change
+    from ..onboarding.stages import ChannelChoices
 
     declaration = _other_than_api(channel_)
     recorded, secrets = _on_record(name, declaration.name)
@@ -88,9 +88,9 @@ def set_(name: str, channel_: str, unset: tuple[str, ...], allow_open_access: bo
     """Change settings or credentials of a channel of agent NAME that is on; the others stay."""
     from dataclasses import replace
 
-    from ..channels import change
+    from ..catalogues.channels import change
     from ..exits import Exit
-    from ..onboarding import ChannelChoices
+    from ..onboarding.stages import ChannelChoices
     from ..problems import Problem
 
     declaration = _other_than_api(channel_)
@@ -121,8 +121,8 @@ def disable(name: str, channels: tuple[str, ...], forget: bool) -> None:
     Their tokens leave the host when it is configured. On this machine they are kept, for a service shows a token once
     and enabling the channel again is to need no other; --forget removes them.
     """
-    from ..channels import change
-    from ..onboarding import ChannelChoices
+    from ..catalogues.channels import change
+    from ..onboarding.stages import ChannelChoices
 
     off = tuple(_other_than_api(each).name for each in channels)
     result = change(name, ChannelChoices(off=off), forget=forget)
@@ -141,7 +141,7 @@ def test(name: str, channels: tuple[str, ...], format_: str) -> None:
 
     Exit 0: they do. 7: one answers and refuses. 1: one does not answer. 4: the agent's host does not.
     """
-    from ..channels import tested
+    from ..catalogues.channels import tested
     from ..exits import Exit
 
     found = tested(name, [_other_than_api(each).name for each in channels])
@@ -177,7 +177,7 @@ def test(name: str, channels: tuple[str, ...], format_: str) -> None:
 @format_option
 def list_(name: str, format_: str) -> None:
     """Show the channels of agent NAME as they are on record. `clm agent status NAME` says how they are."""
-    from ..channels import listed
+    from ..catalogues.channels import listed
 
     rows = listed(name)
     if not emit(rows, format_):
@@ -201,7 +201,7 @@ def list_(name: str, format_: str) -> None:
 @format_option
 def types(channel_: str | None, format_: str) -> None:
     """Show all channels there are, or every field of one."""
-    from ..catalogue import described, print_types
+    from ..catalogues.catalogue import described, print_types
 
     if channel_ is not None or format_ != "table":
         print_types(CATALOGUE, channel_ and declared(channel_).name, format_)
@@ -230,7 +230,7 @@ def _other_than_api(name: str) -> Any:
 
 def _on_record(name: str, channel_: str) -> tuple[dict[str, Any] | None, frozenset[str]]:
     """Return a channel's settings, None when it is off, and which of its secrets are there."""
-    from ..onboarding import kept_secrets
+    from ..onboarding.stages import kept_secrets
     from ..state.store import State
 
     state = State.open()

@@ -36,7 +36,7 @@ def variable() -> None:
 @click.option("--secret", is_flag=True, help="Keep it as a secret; names like ..._API_KEY are secrets anyway.")
 def set_variable(agent: str, name: str, value: str | None, stdin: bool, file: str | None, secret: bool) -> None:
     """Put a variable on record. Without VALUE it is a secret, and asked for."""
-    from ..extras import Variable, set_variable
+    from ..catalogues.extras import Variable, set_variable
 
     if "=" in name:
         # The word is not repeated: it may hold a secret.
@@ -51,7 +51,7 @@ def set_variable(agent: str, name: str, value: str | None, stdin: bool, file: st
 @click.argument("name")
 def unset_variable(agent: str, name: str) -> None:
     """Take a variable off the record, its value too."""
-    from ..extras import unset_variable
+    from ..catalogues.extras import unset_variable
 
     _say(unset_variable(agent, name), f"{name} of agent {agent} is off the record", agent)
 
@@ -61,7 +61,7 @@ def unset_variable(agent: str, name: str) -> None:
 @format_option
 def list_variables(agent: str, format_: str) -> None:
     """Show an agent's own variables; of secrets no value."""
-    from ..extras import variables
+    from ..catalogues.extras import variables
 
     rows = variables(agent)
     if not emit(rows, format_):
@@ -88,7 +88,7 @@ def config() -> None:
 @click.argument("value")
 def set_leaf(agent: str, path: str, value: str) -> None:
     """Put a leaf on record. VALUE is a single value as YAML has it, or JSON for a whole block."""
-    from ..extras import set_leaf
+    from ..catalogues.extras import set_leaf
 
     _say(set_leaf(agent, path, value), f"{path} of agent {agent} is on record", agent)
 
@@ -98,7 +98,7 @@ def set_leaf(agent: str, path: str, value: str) -> None:
 @click.argument("path")
 def unset_leaf(agent: str, path: str) -> None:
     """Take a leaf off the record."""
-    from ..extras import unset_leaf
+    from ..catalogues.extras import unset_leaf
 
     _say(unset_leaf(agent, path), f"{path} of agent {agent} is off the record", agent)
 
@@ -108,7 +108,7 @@ def unset_leaf(agent: str, path: str) -> None:
 @format_option
 def list_leaves(agent: str, format_: str) -> None:
     """Show an agent's own leaves."""
-    from ..extras import leaves
+    from ..catalogues.extras import leaves
 
     rows = leaves(agent)
     if not emit(rows, format_):

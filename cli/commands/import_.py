@@ -9,7 +9,7 @@ import click
 from ..output import emit, format_option, table
 
 if TYPE_CHECKING:
-    from ..moving import Import
+    from ..predecessor.moving import Import
 
 _WORDS = {
     "import": "import",
@@ -54,8 +54,8 @@ def clawrium(folder: str | None, yes: bool, dry_run: bool, release: str | None, 
     from pyinfra_hermes.deploys.model.releases import manifest
 
     from ..exits import Exit
-    from ..importing import Wishes
-    from ..moving import carry_out, prepare
+    from ..predecessor.importing import Wishes
+    from ..predecessor.moving import carry_out, prepare
     from ..state.store import State
 
     if release is not None:

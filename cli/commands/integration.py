@@ -9,7 +9,7 @@ import click
 
 from pyinfra_hermes.deploys.model.integrations import CATALOGUE, integration_type
 
-from .. import fields
+from ..catalogues import fields
 from ..output import emit, format_option, pairs, plain, table
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,7 +46,7 @@ def integration() -> None:
 @format_option
 def types(type_: str | None, format_: str) -> None:
     """Show what kinds of integrations there are, or what one of them asks for."""
-    from ..entries import show
+    from ..catalogues.entries import show
 
     show(CATALOGUE, type_, format_)
 
@@ -70,7 +70,7 @@ def add(
     A secret never is an option's value: it is asked for, or comes from a file, from standard input, or by reference.
     """
     from .. import asking
-    from ..integrations import Chosen, add_integration
+    from ..catalogues.integrations import Chosen, add_integration
 
     declaration = integration_type(type_ or asking.choice("Type", "--type", list(CATALOGUE)))
     add_integration(name, declaration, given, Chosen.of(secret_stdin, secret_file, secret_reference))
@@ -82,7 +82,7 @@ def add(
 @format_option
 def list_(format_: str) -> None:
     """Show all integrations. Secrets are never shown, only whether there are any."""
-    from ..integrations import listed
+    from ..catalogues.integrations import listed
 
     rows = listed()
     if not emit(rows, format_):
@@ -102,7 +102,7 @@ def list_(format_: str) -> None:
 @format_option
 def show(name: str, format_: str) -> None:
     """Show one integration as it is on record. Secrets are never shown, only whether there are any."""
-    from ..integrations import shown
+    from ..catalogues.integrations import shown
 
     data = shown(name)
     if not emit(data, format_):
@@ -136,7 +136,7 @@ def edit(
     **given: Any,
 ) -> None:
     """Change settings or secrets of an integration. It reaches its agents when they are configured next."""
-    from ..integrations import Chosen, edit_integration
+    from ..catalogues.integrations import Chosen, edit_integration
 
     edited = edit_integration(name, given, Chosen.of(secret_stdin, secret_file, secret_reference), unset)
     if not edited.changed:
@@ -163,8 +163,8 @@ def test(name: str, agent: str | None, timeout: int, format_: str) -> None:
     Atlassian is asked whether it takes the token. The MCP server is started, or connected to, on the agent's host as
     the agent's own account. Exit 0: it works. 7: it does not. 4: the host is not reached.
     """
+    from ..catalogues.handshaking import test
     from ..exits import Exit
-    from ..handshaking import test
 
     tried = test(name, agent, timeout)
     if not emit(tried.data(name), format_):
@@ -190,7 +190,7 @@ def test(name: str, agent: str | None, timeout: int, format_: str) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, force: bool, yes: bool) -> None:
     """Take an integration and its secrets off the record. One that an agent uses is refused."""
-    from ..integrations import remove_integration
+    from ..catalogues.integrations import remove_integration
 
     detached = remove_integration(name, force=force, yes=yes)
     click.echo(f"Integration {name!r} removed.")

@@ -9,7 +9,7 @@ import click
 from pyinfra_hermes.deploys.model.memory import CATALOGUE
 from pyinfra_hermes.deploys.model.memory import memory_backend as declared
 
-from .. import fields
+from ..catalogues import fields
 from ..output import emit, format_option, pairs
 
 
@@ -27,7 +27,7 @@ def memory_backend() -> None:
 @format_option
 def types(type_: str | None, format_: str) -> None:
     """Show what memory backends there are, or what one of them asks for."""
-    from ..entries import show
+    from ..catalogues.entries import show
 
     show(CATALOGUE, type_, format_)
 
@@ -42,7 +42,7 @@ def set_(name: str, type_: str, **given: Any) -> None:
 
     A key never is an option's value: it is asked for, or comes from a file, from standard input, or by reference.
     """
-    from ..memory_backends import set_backend
+    from ..catalogues.memory_backends import set_backend
 
     if not set_backend(name, declared(type_), given):
         click.echo(f"Agent {name} has {type_} like that already; nothing was changed.")
@@ -55,7 +55,7 @@ def set_(name: str, type_: str, **given: Any) -> None:
 @click.argument("name")
 def clear(name: str) -> None:
     """Let agent NAME have no memory backend, and forget its key. Its memories stay where they are."""
-    from ..memory_backends import clear_backend
+    from ..catalogues.memory_backends import clear_backend
 
     before = clear_backend(name)
     if before is None:
@@ -70,7 +70,7 @@ def clear(name: str) -> None:
 @format_option
 def show(name: str, format_: str) -> None:
     """Show the memory backend of agent NAME."""
-    from ..memory_backends import shown
+    from ..catalogues.memory_backends import shown
 
     data = shown(name)
     if emit(data, format_):

@@ -8,7 +8,7 @@ import click
 
 from pyinfra_hermes.deploys.model.providers import CATALOGUE, provider_type
 
-from .. import fields
+from ..catalogues import fields
 from ..output import emit, format_option, table
 
 
@@ -28,7 +28,7 @@ def add(name: str, type_: str | None, **given: Any) -> None:
     A key never is a flag's value: it is asked for, or comes from a file or standard input.
     """
     from .. import asking
-    from ..providers import add_provider
+    from ..catalogues.providers import add_provider
 
     chosen = type_ or asking.choice("Type", "--type", list(CATALOGUE))
     declaration = provider_type(chosen)
@@ -41,7 +41,7 @@ def add(name: str, type_: str | None, **given: Any) -> None:
 @format_option
 def list_(format_: str) -> None:
     """Show all providers. Keys are never shown, only whether there is one."""
-    from ..providers import listed
+    from ..catalogues.providers import listed
 
     rows = listed()
     if not emit(rows, format_):
@@ -62,7 +62,7 @@ def list_(format_: str) -> None:
 @format_option
 def types(type_: str | None, format_: str) -> None:
     """Show what kinds of providers there are, or what one of them asks for."""
-    from ..catalogue import print_types
+    from ..catalogues.catalogue import print_types
 
     print_types(CATALOGUE, type_, format_)
 
@@ -72,7 +72,7 @@ def types(type_: str | None, format_: str) -> None:
 @format_option
 def show(name: str, format_: str) -> None:
     """Show a provider. Keys are never shown, only whether there is one."""
-    from ..providers import shown
+    from ..catalogues.providers import shown
 
     row = shown(name)
     if emit(row, format_):
@@ -92,7 +92,7 @@ def show(name: str, format_: str) -> None:
 @click.option("--unset", multiple=True, metavar="FIELD", help="Take a value or key away. Can be given several times.")
 def edit(name: str, unset: tuple[str, ...], **given: Any) -> None:
     """Change settings or keys of a provider. It reaches its agents when they are configured next."""
-    from ..providers import edit_provider
+    from ..catalogues.providers import edit_provider
 
     edited = edit_provider(name, given, unset)
     if not edited.changed:
@@ -116,7 +116,7 @@ def test(name: str, agent: str | None, model: str | None, format_: str) -> None:
 
     Exit 0: yes. 7: the service answers, and refuses. 1: it does not answer. 4: the agent's host does not.
     """
-    from .. import connectivity
+    from ..catalogues import connectivity
 
     verdict = connectivity.test(connectivity.known(name, agent, model))
     problem = connectivity.problem(name, verdict)
@@ -134,7 +134,7 @@ def test(name: str, agent: str | None, model: str | None, format_: str) -> None:
 @format_option
 def models(name: str, agent: str | None, format_: str) -> None:
     """Show the models that a provider offers to its key."""
-    from .. import connectivity
+    from ..catalogues import connectivity
 
     found = connectivity.models(connectivity.known(name, agent))
     if not emit(found, format_):
@@ -147,7 +147,7 @@ def models(name: str, agent: str | None, format_: str) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, force: bool, yes: bool) -> None:
     """Take a provider and its keys off the record. One that an agent uses is refused."""
-    from ..providers import remove_provider
+    from ..catalogues.providers import remove_provider
 
     detached = remove_provider(name, force=force, yes=yes)
     click.echo(f"Provider {name!r} removed.")

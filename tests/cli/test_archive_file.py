@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyinfra_hermes.cli.archive_file import Archive, Corrupt, Draft, clear_parts, schema_of
-from pyinfra_hermes.cli.archive_keys import Given, in_memory
+from pyinfra_hermes.cli.backup.archive_file import Archive, Corrupt, Draft, clear_parts, schema_of
+from pyinfra_hermes.cli.backup.archive_keys import Given, in_memory
 from pyinfra_hermes.cli.problems import Problem
 from pyinfra_hermes.cli.state.encryption import Header, Key, KeySource, derive
 from pyinfra_hermes.deploys.model.archive import FORMAT, MOST_BYTES, BadManifest, Entry, Manifest, NewerFormat, is_safe
@@ -173,7 +173,7 @@ def crafted(folder: Path, info: tarfile.TarInfo, content: bytes, manifest: Manif
     """An archive whose digests all fit, made by somebody who means harm."""
     import hashlib
 
-    from pyinfra_hermes.cli.archive_file import _first_member, _stored
+    from pyinfra_hermes.cli.backup.archive_file import _first_member, _stored
 
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyinfra_hermes.cli.relocation import _Note
+from pyinfra_hermes.cli.backup.relocation import _Note
 from pyinfra_hermes.cli.state.records import Agent, Host, StageResult, agent_scope
 from pyinfra_hermes.cli.state.store import State
 from pyinfra_hermes.deploys.model.secret import Secret

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from pyinfra_hermes.cli import connectivity
+from pyinfra_hermes.cli.catalogues import connectivity
 from pyinfra_hermes.deploys.model.probing import Failure, Request, Response
 from pyinfra_hermes.deploys.model.secret import Secret
 

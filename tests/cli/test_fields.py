@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyinfra_hermes.cli import asking, fields
+from pyinfra_hermes.cli import asking
+from pyinfra_hermes.cli.catalogues import fields
 from pyinfra_hermes.cli.problems import Problem
 from pyinfra_hermes.deploys.model import channels, providers
 from pyinfra_hermes.deploys.model.declaration import Declaration, Field, InvalidSetting, Value

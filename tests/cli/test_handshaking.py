@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pyinfra_hermes.cli import openssh
-from pyinfra_hermes.cli.handshaking import read
+from pyinfra_hermes.cli.catalogues.handshaking import read
+from pyinfra_hermes.cli.ssh import openssh
 
 TOLD = {"server": "files", "version": "1", "tools": [{"name": "read", "description": "reads"}]}
 

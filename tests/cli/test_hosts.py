@@ -13,9 +13,10 @@ from pathlib import Path
 import click
 import pytest
 
-from pyinfra_hermes.cli import asking, hosts, keys, openssh
-from pyinfra_hermes.cli.openssh import Login, LoginRefused, connection_problem
+from pyinfra_hermes.cli import asking, hosts
 from pyinfra_hermes.cli.problems import Problem
+from pyinfra_hermes.cli.ssh import keys, openssh
+from pyinfra_hermes.cli.ssh.openssh import Login, LoginRefused, connection_problem
 from pyinfra_hermes.cli.state.known_hosts import HostKey, KnownHosts
 from pyinfra_hermes.cli.state.records import Agent, Host, agent_scope
 from pyinfra_hermes.cli.state.store import State

@@ -19,12 +19,12 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyinfra_hermes.cli import moving
-from pyinfra_hermes.cli.clawrium import LARGEST
 from pyinfra_hermes.cli.commands.import_ import import_
 from pyinfra_hermes.cli.exits import Exit
-from pyinfra_hermes.cli.importing import Wishes
 from pyinfra_hermes.cli.inventory import fleet
+from pyinfra_hermes.cli.predecessor import moving
+from pyinfra_hermes.cli.predecessor.clawrium import LARGEST
+from pyinfra_hermes.cli.predecessor.importing import Wishes
 from pyinfra_hermes.cli.problems import Problem, translate
 from pyinfra_hermes.cli.state.directory import OpenDirectory
 from pyinfra_hermes.cli.state.errors import StateWriteFailed

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from pyinfra_hermes.cli import keys
 from pyinfra_hermes.cli.problems import Problem
+from pyinfra_hermes.cli.ssh import keys
 from pyinfra_hermes.cli.state.errors import StateCorrupt, StateRefused
 from pyinfra_hermes.cli.state.records import Host
 from pyinfra_hermes.cli.state.store import State

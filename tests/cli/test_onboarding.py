@@ -19,8 +19,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyinfra_hermes.cli.agentfile import AgentFile, put_on_record
-from pyinfra_hermes.cli.exporting import export
+from pyinfra_hermes.cli.onboarding.agentfile import AgentFile, put_on_record
+from pyinfra_hermes.cli.onboarding.exporting import export
 from pyinfra_hermes.cli.problems import Problem, translate
 from pyinfra_hermes.cli.state.errors import StateError
 from pyinfra_hermes.cli.state.records import Memory, Provider, Reference, StageResult

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyinfra_hermes.cli.catalogue_page import page
+from pyinfra_hermes.cli.catalogues.page import page
 from pyinfra_hermes.deploys.model import channels, integrations, memory, providers
 
 PAGE = Path(__file__).parents[2] / "docs/catalogue.md"
 
 
 def test_the_page_is_current() -> None:
-    command = ".venv/bin/python -m pyinfra_hermes.cli.catalogue_page >docs/catalogue.md"
+    command = ".venv/bin/python -m pyinfra_hermes.cli.catalogues.page >docs/catalogue.md"
     assert PAGE.read_text(encoding="utf-8") == page(), f"write it anew: {command}"
 
 

@@ -1,0 +1,1 @@
+"""Agents as archives: made, sealed, verified, put back, and moved to another host."""

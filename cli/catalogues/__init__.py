@@ -1,0 +1,1 @@
+"""Entries of the catalogues, on record and at the terminal."""

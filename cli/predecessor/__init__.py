@@ -1,0 +1,1 @@
+"""What the predecessor left behind, taken over once."""

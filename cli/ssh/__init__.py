@@ -1,0 +1,1 @@
+"""The user's OpenSSH, our keys, and ways through it to a host."""
