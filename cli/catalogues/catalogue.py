@@ -53,11 +53,8 @@ def print_types(catalogue: Mapping[str, Declaration], chosen: str | None, format
         return
     if chosen is None:
         table(
-            ("TYPE", "TITLE", "FIELDS", "SINCE", "CREDENTIAL"),
-            [
-                (r["name"], r["title"], ", ".join(f["name"] for f in r["fields"]), r["since"], r["credential_url"])
-                for r in rows
-            ],
+            ("TYPE", "TITLE", "SINCE", "CREDENTIAL"),
+            [(r["name"], r["title"], r["since"], r["credential_url"]) for r in rows],
             "There are none.",
         )
         return

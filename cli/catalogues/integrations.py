@@ -13,15 +13,12 @@ from .. import asking
 from ..exits import Exit
 from ..onboarding.stages import deciding
 from ..problems import Problem
-from ..specification import specification
-from ..state.errors import KeyUnavailable
 from ..state.lookup import Lookup
 from ..state.records import Instance, Integration, SecretsFile, integration_scope
 from ..state.store import State
-from ..state.timestamps import now, rfc3339
-from ..state.unlocking import without_asking
-from . import fields
+from . import fields, recorded
 from .fields import Answers
+from .recorded import Edited
 
 
 @dataclass(frozen=True)
@@ -63,15 +60,6 @@ def add_integration(name: str, declaration: IntegrationType, given: Mapping[str,
         fields.keep_secrets(tx.secrets, integration_scope(name), full, found)
 
 
-@dataclass(frozen=True)
-class Edited:
-    """What came of an edit."""
-
-    changed: bool
-    #: The agents that use the integration: what changed reaches them at their next configure.
-    users: tuple[Instance, ...]
-
-
 def edit_integration(name: str, given: Mapping[str, Any], chosen: Chosen, unset: Collection[str] = ()) -> Edited:
     """
     Change settings and secrets of an integration, all or none of them.
@@ -87,28 +75,20 @@ def edit_integration(name: str, given: Mapping[str, Any], chosen: Chosen, unset:
     record = snapshot.integration(name)
     declaration = integration_type(record.type)
     found = fields.given(declaration, given, what=f"Integration {name} ({declaration.name})")
-    found = replace(found, removed=_removable(declaration, unset, found))
+    found = replace(found, removed=recorded.removable(declaration, unset, found))
     if not found and not chosen.ways:
         raise Problem("No changes specified", "clm integration edit --help", Exit.USAGE)
     state.unlock()
     kept = state.read().secrets.names(integration_scope(name))
     full, found = _complete(declaration, found, chosen, options=record.options, kept=kept)
     with state.transaction() as tx:
-        record = tx.integration(name)
-        scope = integration_scope(name)
-        there = [f.name for f in full.secrets if f.key in tx.secrets.names(scope)]
-        options = fields.check(full, found, options=record.options, secrets=there)
-        changed = options != record.options
-        if changed:
-            record.options = options
-            record.updated_at = now()
-        changed |= fields.keep_secrets(tx.secrets, scope, full, found)
+        scope, users = integration_scope(name), tx.agents_using_integration(name)
+        changed = recorded.change(tx, tx.integration(name), scope, full, found, users)
         for key in set(tx.secrets.names(scope)) - {f.key for f in full.secrets}:
             # Its name is no longer among those that the settings list.
-            changed |= tx.secrets.remove(scope, key)
-        for instance in tx.agents_using_integration(name) if changed else ():
-            instance.agent.onboarding.pop("validate", None)
-            specification(tx, instance)
+            if tx.secrets.remove(scope, key):
+                changed = True
+                recorded.void(tx, users)
     return Edited(changed, state.read().agents_using_integration(name))
 
 
@@ -137,17 +117,6 @@ def _complete(
             assert value is not None
             secrets[name] = value
     return full, replace(found, secrets=secrets)
-
-
-def _removable(declaration: IntegrationType, unset: Collection[str], found: Answers) -> frozenset[str]:
-    known = {f.name: f for f in declaration.fields}
-    wanted = frozenset(name.replace("-", "_") for name in unset)
-    for name in sorted(wanted):
-        if name not in known:
-            raise Problem(f"{declaration.what} has no field {name!r}; it has {', '.join(known)}", None, Exit.USAGE)
-        if name in found.options or name in found.secrets:
-            raise Problem(f"{known[name].label} is both given and unset", None, Exit.USAGE)
-    return wanted
 
 
 def attach(reference: str, wanted: Sequence[str]) -> tuple[Instance, tuple[str, ...]]:
@@ -181,21 +150,21 @@ def detach(reference: str, unwanted: Sequence[str]) -> tuple[Instance, tuple[str
 def attached(reference: str) -> list[dict[str, Any]]:
     """Return the integrations of an agent as plain data, see :func:`listed`."""
     state = State.open().read()
-    secrets = _secrets(state)
+    secrets = recorded.secrets_in_reach(state)
     return [_data(state, state.integration(name), secrets) for name in state.agent(reference).agent.integrations]
 
 
 def listed() -> list[dict[str, Any]]:
     """Return every integration as plain data; of secrets only the names, None when they have no key."""
     state = State.open().read()
-    secrets = _secrets(state)
+    secrets = recorded.secrets_in_reach(state)
     return [_data(state, record, secrets) for record in state.integrations.values()]
 
 
 def shown(name: str) -> dict[str, Any]:
     """Return one integration as plain data. Raises ``NotFound``."""
     state = State.open().read()
-    return _data(state, state.integration(name), _secrets(state))
+    return _data(state, state.integration(name), recorded.secrets_in_reach(state))
 
 
 def remove_integration(name: str, *, force: bool = False, yes: bool = False) -> tuple[Instance, ...]:
@@ -236,22 +205,6 @@ def _users(state: Lookup, name: str, force: bool) -> list[str]:
     return users
 
 
-def _secrets(state: Lookup) -> SecretsFile | None:
-    try:
-        with without_asking():
-            return state.secrets
-    except KeyUnavailable:
-        # A listing is no reason to ask for a passphrase.
-        return None
-
-
 def _data(state: Lookup, record: Integration, secrets: SecretsFile | None) -> dict[str, Any]:
-    return {
-        "name": record.name,
-        "type": record.type,
-        "options": dict(record.options),
-        "secrets": None if secrets is None else list(secrets.names(integration_scope(record.name))),
-        "used_by": [instance.key for instance in state.agents_using_integration(record.name)],
-        "created_at": rfc3339(record.created_at),
-        "updated_at": rfc3339(record.updated_at),
-    }
+    users = state.agents_using_integration(record.name)
+    return recorded.plain(record, integration_scope(record.name), users, secrets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pyinfra_hermes.deploys.model import names
@@ -12,15 +12,12 @@ from pyinfra_hermes.deploys.model.providers import ProviderType, provider_type
 from .. import asking
 from ..exits import Exit
 from ..problems import Problem
-from ..specification import specification
-from ..state.errors import KeyUnavailable
 from ..state.lookup import Lookup
 from ..state.records import Instance, Provider, SecretsFile, Stage, provider_scope
 from ..state.store import State, Transaction
-from ..state.timestamps import now, rfc3339
-from ..state.unlocking import without_asking
-from . import fields
+from . import fields, recorded
 from .fields import Answers
+from .recorded import Edited
 
 _STAGES_OF_A_PROVIDER: tuple[Stage, ...] = ("providers", "validate")
 
@@ -39,15 +36,6 @@ def add_provider(name: str, declaration: ProviderType, answers: Answers) -> None
         fields.keep_secrets(tx.secrets, provider_scope(name), declaration, answers)
 
 
-@dataclass(frozen=True)
-class Edited:
-    """What came of an edit."""
-
-    changed: bool
-    #: The agents that use the provider: what changed reaches them at their next configure.
-    users: tuple[Instance, ...]
-
-
 def edit_provider(name: str, given: Mapping[str, Any], unset: Collection[str] = ()) -> Edited:
     """
     Change settings and keys of a provider, all or none of them.
@@ -61,7 +49,7 @@ def edit_provider(name: str, given: Mapping[str, Any], unset: Collection[str] = 
     record = state.read().provider(name)
     declaration = provider_type(record.type)
     answers = fields.given(declaration, given, what=f"Provider {name} ({declaration.name})")
-    answers = replace(answers, removed=_removable(declaration, unset, answers))
+    answers = replace(answers, removed=recorded.removable(declaration, unset, answers))
     if not answers:
         raise Problem("No changes specified", "clm provider edit --help", Exit.USAGE)
     state.unlock()
@@ -73,30 +61,8 @@ def edit_provider(name: str, given: Mapping[str, Any], unset: Collection[str] = 
 def change(tx: Transaction, name: str, answers: Answers) -> bool:
     """Put changes of a provider on record, in a transaction; what its agents have proven is void. Tell whether any."""
     record = tx.provider(name)
-    declaration, scope = provider_type(record.type), provider_scope(name)
-    kept = tx.secrets.names(scope)
-    there = [f.name for f in declaration.secrets if f.key in kept]
-    options = fields.check(declaration, answers, options=record.options, secrets=there)
-    changed = options != record.options
-    if changed:
-        record.options = options
-        record.updated_at = now()
-    changed |= fields.keep_secrets(tx.secrets, scope, declaration, answers)
-    for instance in tx.agents_using_provider(name) if changed else ():
-        instance.agent.onboarding.pop("validate", None)
-        specification(tx, instance)
-    return changed
-
-
-def _removable(declaration: ProviderType, unset: Collection[str], answers: Answers) -> frozenset[str]:
-    known = {f.name: f for f in declaration.fields}
-    wanted = frozenset(name.replace("-", "_") for name in unset)
-    for name in sorted(wanted):
-        if name not in known:
-            raise Problem(f"{declaration.what} has no field {name!r}; it has {', '.join(known)}", None, Exit.USAGE)
-        if name in answers.options or name in answers.secrets:
-            raise Problem(f"{known[name].label} is both given and unset", None, Exit.USAGE)
-    return wanted
+    users = tx.agents_using_provider(name)
+    return recorded.change(tx, record, provider_scope(name), provider_type(record.type), answers, users)
 
 
 def remove_provider(name: str, *, force: bool = False, yes: bool = False) -> tuple[Instance, ...]:
@@ -130,38 +96,19 @@ def remove_provider(name: str, *, force: bool = False, yes: bool = False) -> tup
 def listed() -> list[dict[str, Any]]:
     """Return every provider as plain data; of secrets only the names, None when they are encrypted and have no key."""
     state = State.open().read()
-    secrets = _secrets(state)
+    secrets = recorded.secrets_in_reach(state)
     return [_plain(state, record, secrets) for record in state.providers.values()]
 
 
 def shown(name: str) -> dict[str, Any]:
-    """Return one provider as :func:`listed` does, with when it was made and changed."""
+    """Return one provider as :func:`listed` does. Raises ``NotFound``."""
     state = State.open().read()
-    record = state.provider(name)
-    return {
-        **_plain(state, record, _secrets(state)),
-        "created_at": rfc3339(record.created_at),
-        "updated_at": rfc3339(record.updated_at),
-    }
-
-
-def _secrets(state: Lookup) -> SecretsFile | None:
-    try:
-        with without_asking():
-            return state.secrets
-    except KeyUnavailable:
-        # A listing is no reason to ask for a passphrase.
-        return None
+    return _plain(state, state.provider(name), recorded.secrets_in_reach(state))
 
 
 def _plain(state: Lookup, record: Provider, secrets: SecretsFile | None) -> dict[str, Any]:
-    return {
-        "name": record.name,
-        "type": record.type,
-        "options": dict(record.options),
-        "secrets": None if secrets is None else list(secrets.names(provider_scope(record.name))),
-        "used_by": [instance.key for instance in state.agents_using_provider(record.name)],
-    }
+    users = state.agents_using_provider(record.name)
+    return recorded.plain(record, provider_scope(record.name), users, secrets)
 
 
 def _users(state: Lookup, name: str, force: bool) -> list[str]:

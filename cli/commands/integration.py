@@ -9,8 +9,8 @@ import click
 
 from pyinfra_hermes.deploys.model.integrations import CATALOGUE, integration_type
 
-from ..catalogues import fields
-from ..output import emit, format_option, pairs, plain, table
+from ..catalogues import entries, fields
+from ..output import emit, format_option, plain, table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,9 +46,9 @@ def integration() -> None:
 @format_option
 def types(type_: str | None, format_: str) -> None:
     """Show what kinds of integrations there are, or what one of them asks for."""
-    from ..catalogues.entries import show
+    from ..catalogues.catalogue import print_types
 
-    show(CATALOGUE, type_, format_)
+    print_types(CATALOGUE, type_, format_)
 
 
 @integration.command(short_help="Take an integration on record under NAME.")
@@ -90,7 +90,7 @@ def list_(format_: str) -> None:
             ("NAME", "TYPE", "SECRETS", "USED BY"),
             [
                 (r["name"], r["type"] if r["type"] in CATALOGUE else f"{r['type']} (unknown)",
-                 _secrets(r["secrets"]), ", ".join(r["used_by"]) or "-")
+                 entries.secret_names(r["secrets"]), ", ".join(r["used_by"]) or "-")
                 for r in rows
             ],
             "No integrations.",
@@ -106,18 +106,7 @@ def show(name: str, format_: str) -> None:
 
     data = shown(name)
     if not emit(data, format_):
-        declared = integration_type(data["type"]).fields
-        pairs(
-            [
-                ("name", data["name"]),
-                ("type", data["type"]),
-                *((f.name, fields.shown(f, data["options"][f.name])) for f in declared if f.name in data["options"]),
-                ("secrets", _secrets(data["secrets"])),
-                ("used by", ", ".join(data["used_by"]) or "-"),
-                ("created", data["created_at"]),
-                ("changed", data["updated_at"]),
-            ]
-        )
+        entries.print_entry(data, integration_type(data["type"]))
 
 
 @integration.command()
@@ -138,15 +127,8 @@ def edit(
     """Change settings or secrets of an integration. It reaches its agents when they are configured next."""
     from ..catalogues.integrations import Chosen, edit_integration
 
-    edited = edit_integration(name, given, Chosen.of(secret_stdin, secret_file, secret_reference), unset)
-    if not edited.changed:
-        click.echo(f"Integration {name!r} is like that already; nothing was changed.")
-        return
-    click.echo(f"Integration {name!r} updated.")
-    for instance in edited.users:
-        click.echo(
-            f"- {instance.key} uses it. To apply: clm agent configure {instance.host.name}/{instance.agent.name}"
-        )
+    chosen = Chosen.of(secret_stdin, secret_file, secret_reference)
+    entries.print_edited(f"Integration {name!r}", edit_integration(name, given, chosen, unset))
 
 
 @integration.command()
@@ -199,7 +181,3 @@ def remove(name: str, force: bool, yes: bool) -> None:
         click.echo("What is on their hosts stays until they are configured again:")
         for host, agent in detached:
             click.echo(f"  clm agent configure {host.name}/{agent.name}")
-
-
-def _secrets(names: list[str] | None) -> str:
-    return "encrypted" if names is None else ", ".join(names) or "none"

@@ -27,9 +27,9 @@ def memory_backend() -> None:
 @format_option
 def types(type_: str | None, format_: str) -> None:
     """Show what memory backends there are, or what one of them asks for."""
-    from ..catalogues.entries import show
+    from ..catalogues.catalogue import print_types
 
-    show(CATALOGUE, type_, format_)
+    print_types(CATALOGUE, type_, format_)
 
 
 @memory_backend.command("set", short_help="Give an agent a backend, or change its settings.")

@@ -8,7 +8,7 @@ import click
 
 from pyinfra_hermes.deploys.model.providers import CATALOGUE, provider_type
 
-from ..catalogues import fields
+from ..catalogues import entries, fields
 from ..output import emit, format_option, table
 
 
@@ -49,7 +49,7 @@ def list_(format_: str) -> None:
             ("NAME", "TYPE", "MODEL", "URL", "KEY", "USED BY"),
             [
                 (r["name"], r["type"], str(r["options"].get("model", "-")), str(r["options"].get("url", "-")),
-                 "encrypted" if r["secrets"] is None else ", ".join(r["secrets"]) or "none",
+                 entries.secret_names(r["secrets"]),
                  ", ".join(r["used_by"]) or "-")
                 for r in rows
             ],
@@ -75,15 +75,8 @@ def show(name: str, format_: str) -> None:
     from ..catalogues.providers import shown
 
     row = shown(name)
-    if emit(row, format_):
-        return
-    secrets = "encrypted" if row["secrets"] is None else ", ".join(row["secrets"]) or "none"
-    facts = {
-        "name": name, "type": row["type"], **row["options"], "secrets": secrets,
-        "used by": ", ".join(row["used_by"]) or "-", "created": row["created_at"], "changed": row["updated_at"],
-    }  # fmt: skip
-    for label, value in facts.items():
-        click.echo(f"{label:<16} {value}")
+    if not emit(row, format_):
+        entries.print_entry(row, provider_type(row["type"]))
 
 
 @provider.command()
@@ -94,15 +87,7 @@ def edit(name: str, unset: tuple[str, ...], **given: Any) -> None:
     """Change settings or keys of a provider. It reaches its agents when they are configured next."""
     from ..catalogues.providers import edit_provider
 
-    edited = edit_provider(name, given, unset)
-    if not edited.changed:
-        click.echo(f"Provider {name!r} is like that already; nothing was changed.")
-        return
-    click.echo(f"Provider {name!r} updated.")
-    for instance in edited.users:
-        click.echo(
-            f"- {instance.key} uses it. To apply: clm agent configure {instance.host.name}/{instance.agent.name}"
-        )
+    entries.print_edited(f"Provider {name!r}", edit_provider(name, given, unset))
 
 
 @provider.command()

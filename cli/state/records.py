@@ -83,9 +83,7 @@ Variable = Annotated[str, _shape(_SECRET_KEY, "a variable's name")]
 SecretKey = Annotated[str, AfterValidator(_secret_key)]
 
 
-def _check_keys(
-    entries: Mapping[str, Host] | Mapping[str, Agent] | Mapping[str, Provider] | Mapping[str, Integration],
-) -> None:
+def _check_keys(entries: Mapping[str, Host] | Mapping[str, Agent] | Mapping[str, Entry]) -> None:
     for key, entry in entries.items():
         if key != entry.name:
             raise ValueError(f"the entry {key!r} says that its name is {entry.name!r}")
@@ -226,15 +224,19 @@ class HostsFile(Document):
         return hosts
 
 
-class Provider(Record):
-    """A configured provider without its credentials."""
+class Entry(Record):
+    """An entry of a catalogue under a name of the user's, without its credentials."""
 
     name: ProviderName = Field(frozen=True)
     type: Kind
-    #: The fields that are not secret: url, model, context_length...
+    #: The fields that are not secret: url, model, user...
     options: dict[Option, Plain] = Field(default_factory=dict)
     created_at: Timestamp = Field(default_factory=now)
     updated_at: Timestamp = Field(default_factory=now)
+
+
+class Provider(Entry):
+    """A configured provider."""
 
 
 class ProvidersFile(Document):
@@ -252,15 +254,8 @@ class ProvidersFile(Document):
         return providers
 
 
-class Integration(Record):
-    """A configured integration without its credentials."""
-
-    name: ProviderName = Field(frozen=True)
-    type: Kind
-    #: The settings that are not secret: url, user...
-    options: dict[Option, Plain] = Field(default_factory=dict)
-    created_at: Timestamp = Field(default_factory=now)
-    updated_at: Timestamp = Field(default_factory=now)
+class Integration(Entry):
+    """A configured integration."""
 
 
 class IntegrationsFile(Document):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from typing_extensions import override
 
 from . import channels, extras, integrations, memory, names, providers, releases
 from .adapters import Feature
@@ -52,8 +53,8 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-class ProviderSpec(_Part):
-    """Which provider an agent thinks with: a type of the catalogue and its non-secret options."""
+class _Choice(_Part):
+    """A type of a catalogue, and its options that are not secret."""
 
     type: str
     options: dict[str, Option]
@@ -61,55 +62,45 @@ class ProviderSpec(_Part):
     @model_validator(mode="before")
     @classmethod
     def _flat(cls, data: Any) -> Any:
-        return _with_options(data, ("type",))
+        # Plain host data reads better flat: {"type": "ollama", "url": ..., "model": ...}
+        if not isinstance(data, Mapping) or "options" in data or "type" not in data:
+            return data
+        own = cls.model_fields
+        return {**{k: data[k] for k in own if k in data}, "options": {k: v for k, v in data.items() if k not in own}}
 
     @model_validator(mode="after")
-    def _declared(self) -> ProviderSpec:
-        checked = providers.provider_type(self.type).options(self.options)
-        object.__setattr__(self, "options", checked)
+    def _declared(self) -> Self:
+        object.__setattr__(self, "options", self._declaration().options(self.options))
         return self
 
+    def _declaration(self) -> Declaration:
+        raise NotImplementedError
 
-class IntegrationSpec(_Part):
-    """What an agent works with: a type of the catalogue and its non-secret options, under a name of its own."""
+
+class ProviderSpec(_Choice):
+    """Which provider an agent thinks with."""
+
+    @override
+    def _declaration(self) -> Declaration:
+        return providers.provider_type(self.type)
+
+
+class IntegrationSpec(_Choice):
+    """What an agent works with, under a name of its own."""
 
     name: Annotated[str, AfterValidator(integrations.check_name)]
-    type: str
-    options: dict[str, Option]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _flat(cls, data: Any) -> Any:
-        return _with_options(data, ("name", "type"))
-
-    @model_validator(mode="after")
-    def _declared(self) -> IntegrationSpec:
-        object.__setattr__(self, "options", integrations.integration_type(self.type).options(self.options))
-        return self
+    @override
+    def _declaration(self) -> Declaration:
+        return integrations.integration_type(self.type)
 
 
-class MemorySpec(_Part):
-    """Where an agent keeps memories beside its own files: a backend of the catalogue and its non-secret options."""
+class MemorySpec(_Choice):
+    """Where an agent keeps memories beside its own files."""
 
-    type: str
-    options: dict[str, Option]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _flat(cls, data: Any) -> Any:
-        return _with_options(data, ("type",))
-
-    @model_validator(mode="after")
-    def _declared(self) -> MemorySpec:
-        object.__setattr__(self, "options", memory.memory_backend(self.type).options(self.options))
-        return self
-
-
-def _with_options(data: Any, own: tuple[str, ...]) -> Any:
-    # Plain host data reads better flat: {"type": "ollama", "url": ..., "model": ...}
-    if isinstance(data, Mapping) and "options" not in data and "type" in data:
-        return {**{k: data[k] for k in own if k in data}, "options": {k: v for k, v in data.items() if k not in own}}
-    return data
+    @override
+    def _declaration(self) -> Declaration:
+        return memory.memory_backend(self.type)
 
 
 class Limits(_Part):
