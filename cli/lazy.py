@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import ClassVar
 
 import click
 from typing_extensions import override
@@ -23,6 +24,9 @@ class Entry:
 class LazyGroup(click.Group):
     """A group whose commands are named in a table: ``--help`` and usage errors import none of them."""
 
+    #: What is done to a command when it is imported, before it is used.
+    prepare: ClassVar[Callable[[click.Command], None] | None] = None
+
     def __init__(self, *args: object, table: Mapping[str, Entry] | None = None, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.table = dict(table or {})
@@ -37,6 +41,9 @@ class LazyGroup(click.Group):
         if entry is None:
             return super().get_command(ctx, cmd_name)
         command: click.Command = getattr(import_module(entry.module), entry.attribute)
+        prepare = type(self).prepare
+        if prepare is not None:
+            prepare(command)
         return command
 
     @override

@@ -48,9 +48,11 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
         "chat": Entry(f"{_COMMANDS}.chat", "chat", "Talk to an agent."),
         "ps": Entry(f"{_COMMANDS}.ps", "ps", "Show all agents and how they are."),
         "state": Entry(f"{_COMMANDS}.state", "state", "Check what is kept on this machine, and restore it."),
+        "completion": Entry(f"{_COMMANDS}.completion", "completion", "Let your shell complete commands and names."),
         "import": Entry(f"{_COMMANDS}.import_", "import_", "Take over what another program knows of the fleet."),
     },
     epilog=_EPILOG,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option(
@@ -61,8 +63,13 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
     callback=_print_version,
     help="Show the version.",
 )
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Install, configure, supervise, check, talk to and remove Hermes agents on your hosts, over SSH."""
+    if ctx.invoked_subcommand is None:
+        from .orienting import orientation
+
+        click.echo(plain(orientation()))
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -74,6 +81,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run ``clm`` and return its exit code."""
     redacting.install()
     begun.nothing()
+    if "_CLM_COMPLETE" in os.environ:
+        from . import completing
+
+        completing.install()
     try:
         arguments = None if argv is None else list(argv)
         result = cli.main(args=arguments, prog_name="clm", standalone_mode=False, color=_color())

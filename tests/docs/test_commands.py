@@ -72,4 +72,4 @@ def test_no_line_of_a_list_of_commands_is_cut_at_80_columns() -> None:
     for path, group in _groups(cli):
         context = click.Context(group, info_name=" ".join(("clm", *path)), terminal_width=80)
         cut = [line for line in group.get_help(context).splitlines() if line.endswith("...")]
-        assert cut in ([], ["Usage: " + " ".join(("clm", *path)) + " [OPTIONS] COMMAND [ARGS]..."]), cut
+        assert not [line for line in cut if not line.startswith("Usage: ")], cut
