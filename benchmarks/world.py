@@ -97,7 +97,7 @@ class World:
         folder = self._folder / f"desk{next(self._numbers)}"
         folder.mkdir(mode=0o700)
         desk = Desk(folder)
-        desk.clm("provider", "add", "model", "--type", "custom", "--url", self.model_url, "--model", "stand-in-model")
+        desk.clm("provider", "add", "model", "--type", "custom", "--url", self.model_url, "--model", "stand-in")
         for host in hosts:
             desk.add(host)
         return desk
