@@ -6,11 +6,14 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pyinfra_hermes.deploys.model.adapters import ADAPTERS, FEATURES
 from pyinfra_hermes.deploys.model.layout import Layout, release_directory
-from pyinfra_hermes.deploys.model.releases import Manifest, Release, UnknownRelease, first_with, manifest
+from pyinfra_hermes.deploys.model.releases import Manifest, Method, Release, UnknownRelease, first_with, manifest, tags
+from tests.lab.upstream import GENUINE
 
 ROW: dict[str, Any] = {
     "tag": "v2026.5.7",
@@ -21,7 +24,7 @@ ROW: dict[str, Any] = {
     "lock": "v2026.5.7.lock",
     "lock_sha256": "b" * 64,
     "python": ["3.11", "3.14"],
-    "platforms": [{"os": "debian", "os_version": "12", "arch": "x86_64", "status": "tested"}],
+    "platforms": [{"os": "debian", "os_version": "12", "arch": "x86_64", "wheel": "tested"}],
 }
 
 
@@ -83,7 +86,101 @@ def test_the_default_is_listed_and_is_what_no_tag_means() -> None:
 
 
 def test_the_default_is_tested_somewhere() -> None:
-    assert any(row.status == "tested" for row in manifest().release().platforms)
+    assert any(row.status("wheel") == "tested" for row in manifest().release().platforms)
+
+
+def test_what_is_called_tested_is_what_the_lab_runs() -> None:
+    def tested(method: Method) -> dict[str, list[str]]:
+        found = {
+            release.tag: [str(row) for row in release.platforms if row.status(method) == "tested"]
+            for release in manifest().releases
+        }
+        return {tag: rows for tag, rows in found.items() if rows}
+
+    assert tested("wheel") == {release.tag: ["debian 12 x86_64"] for release in manifest().releases}
+    assert tested("installer") == {tag: ["debian 12 x86_64"] for tag in GENUINE}
+
+
+def test_where_the_python_is_too_old_there_are_no_wheels() -> None:
+    for release in manifest().releases:
+        ubuntu = release.platform("ubuntu", "22.04", "x86_64")
+        assert ubuntu is not None
+        assert (ubuntu.status("installer"), ubuntu.status("wheel")) == ("untested", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("v2026.5.29.2", "v2026.5.29.2"),
+        ("2026.5.29.2", "v2026.5.29.2"),
+        ("V2026.5.7", "v2026.5.7"),
+        ("0.18.2", "v2026.7.7.2"),
+        ("v0.18.2", "v2026.7.7.2"),
+        ("latest", "v2026.7.20"),
+        ("newest", "v2026.7.20"),
+        ("default", "v2026.5.7"),
+        (None, "v2026.5.7"),
+    ],
+)
+def test_a_release_has_more_than_one_name(name: str | None, tag: str) -> None:
+    assert manifest().release(name).tag == tag
+
+
+@given(st.lists(st.integers(0, 999_999_999), min_size=3, max_size=4), st.sampled_from(["", "v", "V"]))
+def test_a_tag_is_the_same_with_and_without_its_v(numbers: list[int], prefix: str) -> None:
+    text = ".".join(map(str, numbers))
+    tag = tags.tag_of(prefix + text)
+    assert tag == f"v{text}"
+    assert tags.order(tag) == tuple(numbers)
+
+
+@given(st.text())
+def test_what_is_no_tag_is_none(text: str) -> None:
+    assert tags.tag_of(text) is None or re.fullmatch(r"[vV]?[0-9]+(\.[0-9]+){2,3}", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("v2026.5.8", "Did you mean v2026.5.7"),
+        ("2026.7.2", "v2026.7.20"),
+        ("v2027.1.1", "If upstream has v2027.1.1: clm release pin v2027.1.1"),
+        ("0.99.0", "listed: v2026.5.7"),
+        ("", "listed: v2026.5.7"),
+    ],
+)
+def test_a_release_that_is_not_listed_has_an_answer(name: str, said: str) -> None:
+    with pytest.raises(UnknownRelease) as caught:
+        manifest().release(name)
+    assert said in str(caught.value)
+
+
+def test_without_a_lock_there_are_no_wheels() -> None:
+    bare = {**ROW, "platforms": [{"os": "debian", "os_version": "12", "arch": "x86_64", "installer": "untested"}]}
+    release = read(releases=[{key: value for key, value in bare.items() if not key.startswith("lock")}]).release()
+    assert release.methods == ("installer",)
+    assert release.id_of("installer") == "v2026.5.7-installer-aaaaaaaa"
+    for call in (lambda: release.id, release.requirements):
+        with pytest.raises(UnknownRelease, match="has no lock of wheels"):
+            call()
+
+
+def test_what_the_wheel_lacks_is_part_of_the_release() -> None:
+    source = {"file": "hermes_agent-0.13.0.tar.gz", "sha256": "c" * 64, "folders": ["skills"]}
+    ids = {
+        read(releases=[{**ROW, **change}]).release().id
+        for change in (
+            {},
+            {"source": source},
+            {"source": {**source, "sha256": "d" * 64}},
+            {"source": {**source, "folders": ["skills", "optional-skills"]}},
+        )
+    }
+    assert len(ids) == 4
+    assert read(releases=[{**ROW, "source": source}]).release().environment("/r") == {
+        "HERMES_BUNDLED_SKILLS": "/r/skills"
+    }
+    assert read().release().environment("/r") == {}
 
 
 def test_another_digest_is_refused() -> None:
@@ -93,10 +190,30 @@ def test_another_digest_is_refused() -> None:
 
 def test_another_lock_is_another_folder() -> None:
     release = manifest().release("v2026.5.7")
-    assert release.id == f"v2026.5.7-wheel-{release.lock_sha256[:8]}"
+    assert read().release().id == "v2026.5.7-wheel-bbbbbbbb"
     assert read().release().id != release.id
-    assert release_directory(release.id) == f"/opt/pyinfra-hermes/releases/{release.id}"
+    assert release_directory("maurice", release.id) == f"/opt/pyinfra-hermes/releases/{release.id}"
     assert release.calver == "2026.5.7"
+
+
+def test_a_release_that_the_installer_makes_is_named_for_its_digest_and_lies_with_the_agent() -> None:
+    release = manifest().release("v2026.5.7")
+    id = release.id_of("installer")
+    assert id == "v2026.5.7-installer-b34368cb"
+    assert release_directory("maurice", id) == f"/home/maurice/.hermes/releases/{id}"
+    assert (
+        release.model_copy(update={"installer_sha256": "a" * 64}).id_of("installer") == "v2026.5.7-installer-aaaaaaaa"
+    )
+
+
+@pytest.mark.parametrize("release", manifest().releases, ids=lambda release: release.tag)
+def test_an_installer_is_called_as_the_page_says(release: Release) -> None:
+    home = "/home/maurice/.hermes"
+    arguments = release.adapter.installer.arguments(release.tag, home, f"{home}/releases/r")
+    page = ("--skip-setup", "--branch", release.tag, "--hermes-home", home, "--dir", f"{home}/releases/r")
+    assert arguments[: len(page)] == page
+    # The first range knows no other option, and ends at one that it does not know.
+    assert arguments[len(page) :] == (() if release.adapter.name == "0.13" else ("--skip-browser",))
 
 
 def test_an_unknown_release_is_answered_with_the_listed_ones() -> None:
@@ -133,8 +250,13 @@ def test_a_platform_is_found_whole_or_not_at_all() -> None:
                 {"adapter": "0.12"},
                 {"adapter": None},
                 {"extras": "mcp"},
-                {"platforms": [{"os": "debian", "os_version": "12", "arch": "mips", "status": "tested"}]},
-                {"platforms": [{"os": "debian", "os_version": "12", "arch": "x86_64", "status": "probably"}]},
+                {"platforms": [{"os": "debian", "os_version": "12", "arch": "mips", "wheel": "tested"}]},
+                {"platforms": [{"os": "debian", "os_version": "12", "arch": "x86_64", "wheel": "probably"}]},
+                {"platforms": [{"os": "debian", "os_version": "12", "arch": "x86_64", "status": "tested"}]},
+                {"lock": None},
+                {"lock": None, "lock_sha256": None},
+                {"source": {"file": "../x.tar.gz", "sha256": "a" * 64, "folders": ["skills"]}},
+                {"source": {"file": "hermes_agent-1.tar.gz", "sha256": "a" * 64, "folders": ["../skills"]}},
             )
         ),
     ],

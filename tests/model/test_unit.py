@@ -53,6 +53,8 @@ def test_what_every_profile_has(hardening: str) -> None:
     [started] = [line for line in found if line.startswith("Exec")]
     assert started.startswith("ExecStart=/bin/sh -c ")
     assert started.endswith(f'" hermes /opt/pyinfra-hermes/releases/{RELEASE}/venv/bin/hermes gateway run')
+    lacking = f"/opt/pyinfra-hermes/releases/{RELEASE}/skills"
+    assert found.count(f"Environment=HERMES_BUNDLED_SKILLS={lacking}") == 1
     # Hermes reads .env itself; systemd would read it with another grammar.
     assert "EnvironmentFile" not in service
     assert service.endswith("\n")

@@ -35,6 +35,10 @@ class Tool:
         return f"{self.tag}-{self.lock_sha256[:8]}"
 
     @property
+    def source(self) -> None:
+        """Its wheels lack nothing."""
+
+    @property
     def wanted(self) -> tuple[str, ...]:
         """What the lock is resolved from: the package, and uv, which installs it on the host."""
         return tuple(dict.fromkeys((f"{self.name}=={self.version}", "uv==0.13.9")))
