@@ -13,6 +13,7 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.model import StandInModel
 from tests.lab.tools import why_unavailable
+from tests.lab.upstream import Upstream
 
 _HERE = Path(__file__).parent
 
@@ -96,6 +97,20 @@ def model(_model_server: StandInModel) -> StandInModel:
     """The stand-in model server that the hosts can reach, with an empty script and log."""
     _model_server.reset()
     return _model_server
+
+
+@pytest.fixture(scope="session")
+def _upstream_server(lab: Lab) -> Iterator[Upstream]:
+    server = Upstream(lab.run.bridge.address)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def upstream(_upstream_server: Upstream) -> Upstream:
+    """Where installers and what they ask for come from, for hosts of the lab; without faults, and nothing asked."""
+    _upstream_server.reset()
+    return _upstream_server
 
 
 @pytest.fixture(scope="session")

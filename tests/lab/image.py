@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,8 +103,22 @@ def image() -> Image:
     tools_name = digest(base_name, *TOOLS, _INSTALL_TOOLS)
     images = cache_directory() / "images"
     base = made_once(images / f"{suite}-{base_name}", lambda directory: _build_base(directory, suite))
-    tools = made_once(images / f"{suite}-tools-{tools_name}", lambda at: _build_tools(at, suite, base))
+    tools = made_once(images / f"{suite}-tools-{tools_name}", lambda at: _build_tools(at, suite, str(base), TOOLS))
     return Image(base, tools)
+
+
+def packages(*names: str) -> Path:
+    """A layer with more of Debian's packages, for the disk of a host that has the tools."""
+    suite = os.environ.get("HERMES_LAB_SUITE") or "bookworm"
+    lower = image().lower(tools=True)
+    name = digest(lower, *names, _INSTALL_TOOLS)
+    return (
+        made_once(
+            cache_directory() / "images" / f"{suite}-{names[0]}-{name}",
+            lambda at: _build_tools(at, suite, lower, names),
+        )
+        / "upper"
+    )
 
 
 def mirror() -> str:
@@ -136,9 +151,9 @@ def _build_base(directory: Path, suite: str) -> None:
     _run(_DEBOOTSTRAP, directory, suite, PACKAGES=PACKAGES, PREPARE=_PREPARE)
 
 
-def _build_tools(directory: Path, suite: str, base: Path) -> None:
-    _say(f"installing {' and '.join(TOOLS)} over the base image, once: about a minute")
-    _run(_INSTALL_TOOLS, directory, suite, BASE=str(base), TOOLS=" ".join(TOOLS), KEYRING=str(DEBIAN_KEYRING))
+def _build_tools(directory: Path, suite: str, lower: str, tools: Sequence[str]) -> None:
+    _say(f"installing {' and '.join(tools)} over the base image, once: about a minute")
+    _run(_INSTALL_TOOLS, directory, suite, BASE=lower, TOOLS=" ".join(tools), KEYRING=str(DEBIAN_KEYRING))
 
 
 def _run(script: str, directory: Path, suite: str, **values: str) -> None:

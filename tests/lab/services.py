@@ -15,11 +15,9 @@ import ipaddress
 import json
 import ssl
 import struct
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -30,6 +28,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 from typing_extensions import override
+
+from tests.lab.serving import Asked, Server
 
 WORDS = "I am a stand-in"
 REGION = "eu-central-1"
@@ -113,26 +113,6 @@ def _general(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request as it came in."""
-
-    host: str
-    method: str
-    path: str
-    headers: dict[str, str]
-    raw: bytes
-
-    def header(self, name: str) -> str | None:
-        """The value of a header, whatever its case."""
-        return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
-
-    @property
-    def body(self) -> Any:
-        """The body as data; None when there is none."""
-        return json.loads(self.raw) if self.raw else None
-
-
 @dataclass
 class _Script:
     keys: dict[str, str] = field(default_factory=dict)
@@ -142,7 +122,7 @@ class _Script:
     grant: tuple[rsa.RSAPublicKey, str] | None = None
 
 
-class Services:
+class Services(Server):
     """The server. It listens as soon as it exists; `close` ends it."""
 
     def __init__(self, address: str, port: int, context: ssl.SSLContext) -> None:
@@ -150,16 +130,7 @@ class Services:
         self._lock = threading.Lock()
         self._asked: list[Asked] = []
         self._script = _Script()
-        self._server = _Server((address, port), self, context)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(address, port, context)
 
     def expect(self, host: str, key: str, *models: str) -> None:
         """From now on only this key is taken at ``host``, and only these models are there; nothing was asked yet."""
@@ -188,8 +159,8 @@ class Services:
         """The requests that carried a chat."""
         return [asked for asked in self.asked if asked.method == "POST"]
 
+    @override
     def handle(self, asked: Asked) -> tuple[int, str, bytes]:
-        """Decide on an answer: status, content type, body."""
         with self._lock:
             self._asked.append(asked)
             script = self._script
@@ -456,46 +427,3 @@ def _frame(kind: str, body: Any) -> bytes:
     prelude = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
     message = prelude + struct.pack("!I", binascii.crc32(prelude)) + headers + payload
     return message + struct.pack("!I", binascii.crc32(message))
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], services: Services, context: ssl.SSLContext) -> None:
-        self.services = services
-        super().__init__(address, _Connection)
-        # The handshake belongs to the connection's own thread: a client that hangs must not keep others waiting.
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-
-    @override
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Be silent about clients that refuse the certificate or hang up; anything else is a fault of the stand-in."""
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
-
-
-class _Connection(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    @override
-    def log_message(self, format: str, *args: Any) -> None:
-        """Requests are kept, not told on stderr."""
-
-    def _serve(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        host = str(self.headers.get("Host")).partition(":")[0]
-        asked = Asked(host, self.command, self.path, dict(self.headers.items()), raw)
-        status, kind, body = self.server.services.handle(asked)
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
