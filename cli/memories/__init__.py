@@ -1,0 +1,1 @@
+"""What an agent remembers: looked at, changed, and never lost on the way."""

@@ -1,0 +1,1 @@
+"""An agent's conversations, read on its host while it goes on."""
