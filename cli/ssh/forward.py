@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
 
-from pyinfra_hermes.facts.script import await_start
+from pyinfra_hermes.facts.script import END, answer_about_journal, await_start
 
 from ..exits import Exit
 from ..hosts import login_of
@@ -17,27 +21,37 @@ from ..output import plain
 from ..problems import Problem
 from ..state.records import Instance
 from ..state.store import State
-from .openssh import explain
+from .openssh import Login, explain
 
 #: Seconds that an agent which is just starting is waited for.
 _START_SECONDS = 120
+#: Seconds that the host may take to tell of the journal.
+_JOURNAL_SECONDS = 10.0
+#: What a host may say that nobody has read yet, in lines, and how long one may be: it must not fill our memory.
+_MOST_LINES, _LONGEST_LINE = 2000, 16384
 
 
-@contextmanager
-def forwarded(state: State, instance: Instance) -> Iterator[Path]:
+class Stopped(Problem):
+    """The agent's host was reached, and the agent does not run there."""
+
+
+class Way:
     """
-    Open a Unix socket, in a directory of ours alone, that leads to the agent's API.
+    One ssh that leads to an agent's API, and that its host answers questions over.
 
-    Before it is used, the host is asked whether the port is held by the agent's own process: the key is sent to
-    nobody else. An agent that is starting is waited for. Raises :class:`Problem`.
+    Use it in a ``with`` block, or :meth:`close` it: the ssh lives until then, or until the connection is lost.
     """
-    host, agent = instance
-    login = login_of(state, host)
-    with tempfile.TemporaryDirectory(prefix="clm-") as folder:
-        socket = Path(folder) / "api.sock"
-        options = ("-o", "ExitOnForwardFailure=yes", "-L", f"{socket}:127.0.0.1:{agent.port}")
-        # The remote command ends, and the forward with it, when its standard input is closed.
-        process = subprocess.Popen(
+
+    def __init__(self, login: Login, instance: Instance, then: str, options: tuple[str, ...]) -> None:
+        self._login = login
+        self._instance = instance
+        self._folder = tempfile.TemporaryDirectory(prefix="clm-")
+        #: Where the agent's API is, for this user alone.
+        self.socket = Path(self._folder.name) / "api.sock"
+        port = instance.agent.port
+        options = (*options, "-o", "ExitOnForwardFailure=yes", "-L", f"{self.socket}:127.0.0.1:{port}")
+        self._process = subprocess.Popen(
+            # The remote command ends, and the forward with it, when its standard input is closed.
             login.command(login.as_root(), options=options),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -47,28 +61,141 @@ def forwarded(state: State, instance: Instance) -> Iterator[Path]:
             # Ctrl-C at the terminal gives up an answer; it must not reach the way to the agent.
             start_new_session=True,
         )
-        assert process.stdin and process.stdout and process.stderr
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        self._stdin = self._process.stdin
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._errors: deque[str] = deque(maxlen=100)
+        self._proven = False
+        # A full pipe must not stop ssh: both are read whether somebody listens or not.
+        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+        self._listener.start()
+        with suppress(BrokenPipeError):
+            self._stdin.write(await_start(instance.agent.name, port, _START_SECONDS) + f"echo {END}\n{then}")
+            self._stdin.flush()
+
+    @classmethod
+    def open(cls, state: State, instance: Instance, *, then: str | None = None, options: tuple[str, ...] = ()) -> Self:
+        """
+        Reach an agent's API.
+
+        Before the way is used, the host is asked whether the port is held by the agent's own process: the key is sent
+        to nobody else. An agent that is starting is waited for.
+
+        + then: what the host does afterwards; it answers :meth:`journal` when not given
+        + options: options for ssh
+
+        Raises :class:`Problem`: :class:`Stopped` when it does not run.
+        """
+        script = answer_about_journal(instance.agent.name) if then is None else then
+        way = cls(login_of(state, instance.host), instance, script, options)
         try:
-            process.stdin.write(await_start(agent.name, agent.port, _START_SECONDS) + "echo end\nexec cat >/dev/null\n")
-            process.stdin.flush()
-            lines = []
-            for line in process.stdout:
-                if line.rstrip() == "end":
-                    break
+            way._prove()
+        except BaseException:
+            way.close()
+            raise
+        return way
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection still is there, as far as is known."""
+        return self._process.poll() is None
+
+    def line(self, seconds: float | None = None) -> str | None:
+        """
+        Return the next line that the host says; None when the connection has ended.
+
+        Raises :class:`TimeoutError` when it says nothing for so long.
+        """
+        try:
+            return self._lines.get(timeout=seconds)
+        except queue.Empty:
+            raise TimeoutError from None
+
+    def mark(self) -> None:
+        """Have the host remember where the agent's journal ends now."""
+        self._ask("mark")
+
+    def journal(self, lines: int = 60) -> list[str]:
+        """Return what the agent's journal got since :meth:`mark`, without credentials; nothing when it is cut off."""
+        found: list[str] = []
+        self._ask(f"since {lines}")
+        with suppress(TimeoutError):
+            while (line := self.line(_JOURNAL_SECONDS)) not in (None, END):
+                found.append(plain(str(line)))
+        return found
+
+    def end(self) -> Problem:
+        """Say why the connection has ended."""
+        status = self._process.wait()
+        self._listener.join(1)
+        said = "".join(self._errors)
+        if self._proven:
+            reason = f": {plain(said.strip().splitlines()[-1])}" if said.strip() else ""
+            name = self._instance.host.name
+            return Problem(f"the connection to {name} was lost{reason}", f"clm host check {name}", Exit.UNREACHABLE)
+        return explain(self._login, status, said)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._process.kill()
+        self._process.wait()
+        with suppress(OSError):
+            self._stdin.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, stream: IO[str]) -> None:
+        with suppress(ValueError):
+            for line in _lines_of(stream):
+                # What is too much is dropped: whoever says so much is no host of ours.
+                if self._lines.qsize() < _MOST_LINES:
+                    self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def _listen(self, stream: IO[str]) -> None:
+        with suppress(ValueError):
+            self._errors.extend(_lines_of(stream))
+
+    def _ask(self, question: str) -> None:
+        # A connection that is gone is noticed by whoever reads.
+        with suppress(OSError):
+            self._stdin.write(f"{question}\n")
+            self._stdin.flush()
+
+    def _prove(self) -> None:
+        lines: list[str] = []
+        while (line := self.line()) != END:
+            if line is None:
+                raise self.end()
+            if len(lines) < _MOST_LINES:
                 lines.append(plain(line.rstrip()))
-            else:
-                raise explain(login, process.wait(), process.stderr.read())
-            word, _, detail = lines[0].partition(" ")
-            if word != "listening" and detail.startswith("the unit is inactive"):
-                raise Problem(f"Agent {instance.key} is stopped", f"clm agent start {agent.name}", Exit.UNHEALTHY)
-            if word != "listening":
-                more = "\n".join(f"  {line}" for line in lines[1:])
-                what = f"Agent {instance.key} does not serve: {detail}\n{more}".rstrip()
-                raise Problem(what, f"clm agent status {agent.name}", Exit.UNHEALTHY)
-            # Nobody reads these any more; a full pipe must not stop ssh.
-            for stream in (process.stdout, process.stderr):
-                threading.Thread(target=stream.read, daemon=True).start()
-            yield socket
-        finally:
-            process.kill()
-            process.wait()
+        word, _, detail = lines[0].partition(" ") if lines else ("", "", "the host says nothing")
+        if word == "listening":
+            self._proven = True
+            return
+        agent = self._instance.agent
+        if detail.startswith("the unit is inactive"):
+            raise Stopped(f"Agent {self._instance.key} is stopped", f"clm agent start {agent.name}", Exit.UNHEALTHY)
+        more = "\n".join(f"  {line}" for line in lines[1:])
+        what = f"Agent {self._instance.key} does not serve: {detail}\n{more}".rstrip()
+        raise Stopped(what, f"clm agent status {agent.name}", Exit.UNHEALTHY)
+
+
+def _lines_of(stream: IO[str]) -> Iterator[str]:
+    """Read lines; one that is too long comes in pieces."""
+    return iter(lambda: stream.readline(_LONGEST_LINE), "")
+
+
+@contextmanager
+def forwarded(state: State, instance: Instance) -> Iterator[Path]:
+    """Open a Unix socket that leads to the agent's API; see :meth:`Way.open`."""
+    with Way.open(state, instance) as way:
+        yield way.socket

@@ -15,8 +15,11 @@ from ..exits import Exit
 from ..problems import Problem
 from ..state.known_hosts import Entry, HostKey, entry_name, look_up_in
 from ..state.records import Host
+from . import bounded
 
 _CONNECT_SECONDS = 10
+#: What a script may print, in bytes: the largest answer is the list of models of a large provider, in base64.
+_MOST = 16 * 1024 * 1024
 
 #: Whatever the user's configuration says: no file of theirs is written, our list alone decides whom we trust, and no
 #: connection of theirs is used, which may have been trusted for other reasons.
@@ -34,6 +37,10 @@ class LoginRefused(Problem):
 
 class NoRoot(Problem):
     """The login works and may not become root."""
+
+
+class NotTrusted(Problem):
+    """The host shows a key that we do not trust it with."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,13 @@ class Login:
 
 
 def run_script(
-    login: Login, script: str, *, root: bool = True, seconds: float = 30, connect_seconds: int = _CONNECT_SECONDS
+    login: Login,
+    script: str,
+    *,
+    root: bool = True,
+    seconds: float = 30,
+    connect_seconds: int = _CONNECT_SECONDS,
+    options: tuple[str, ...] = (),
 ) -> str:
     """
     Run a shell script on a host and return what it printed.
@@ -95,19 +108,15 @@ def run_script(
     login may not become root, 1 when the script fails.
     """
     remote = login.as_root() if root else "sh -s"
+    argv = login.command(remote, options=(*options, "-o", f"ConnectTimeout={connect_seconds}"))
     try:
-        result = subprocess.run(
-            login.command(remote, options=("-o", f"ConnectTimeout={connect_seconds}")),
-            input=script,
-            capture_output=True,
-            text=True,
-            # What an agent has a hand in may be no UTF-8.
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+        result = bounded.run(argv, script, seconds=seconds, most=_MOST)
     except subprocess.TimeoutExpired:
-        raise Problem(f"{login.name}: no answer within {seconds:.0f} seconds", None, Exit.UNREACHABLE) from None
+        raise Problem(
+            f"{login.name}: no answer within {seconds:.0f} seconds", f"clm host check {login.name}", Exit.UNREACHABLE
+        ) from None
+    except bounded.TooMuch:
+        raise Problem(f"{login.name}: it answers with more than {_MOST // 2**20} MiB; the rest was not read") from None
     if result.returncode == 0:
         return result.stdout
     raise explain(login, result.returncode, result.stderr)
@@ -143,17 +152,17 @@ def connection_problem(name: str, where: str, text: str, login: Login | None = N
     """
     last = _last_line(text)
     if "REVOKED HOST KEY" in text:
-        return Problem(
+        return NotTrusted(
             f"{name}: the host key of {where} is marked as revoked. Nothing was sent.", None, Exit.UNREACHABLE
         )
     if login is not None and (jump := _distrusted_jump(text, login)):
-        return Problem(
+        return NotTrusted(
             f"{name}: the jump host {jump} on the way to {where} is not in your own known_hosts, or with another key",
             "Connect to the jump host once by hand, with ssh: clm reads that list and does not write it",
             Exit.UNREACHABLE,
         )
     if "HOST IDENTIFICATION HAS CHANGED" in text or "does not match" in text or "Host key for" in text:
-        return Problem(
+        return NotTrusted(
             f"{name}: the host key of {where} has changed since it was trusted"
             f"{_both_fingerprints(text, login)}. Either the host was made anew, or somebody is in between. "
             "Nothing was sent.",
@@ -161,7 +170,7 @@ def connection_problem(name: str, where: str, text: str, login: Login | None = N
             Exit.UNREACHABLE,
         )
     if "Host key verification failed" in text or "No host key for" in text or "not found in known_hosts" in text:
-        return Problem(
+        return NotTrusted(
             f"{name}: the host key of {where} is not trusted yet", f"clm host trust {name}", Exit.UNREACHABLE
         )
     if "Permission denied" in text or "Authentication" in text or "No authentication methods" in text:

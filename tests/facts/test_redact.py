@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import resources
@@ -18,9 +19,9 @@ REDACT = resources.files("pyinfra_hermes.facts").joinpath("redact.py.txt").read_
 MARK = "********"
 
 
-def redacted(env: Path, text: str) -> str:
+def redacted(env: Path, text: str, *options: str) -> str:
     result = subprocess.run(
-        [sys.executable, "-I", "-c", REDACT, str(env)],
+        [sys.executable, "-I", "-c", REDACT, str(env), *options],
         input=text,
         capture_output=True,
         text=True,
@@ -97,3 +98,26 @@ def test_whatever_we_write_into_env_never_comes_through(env: Path, values: list[
         assert f"\u00a7{value}\u00a7" not in shown
         assert f"\u00a7{quote(value, safe='')}\u00a7" not in shown
     assert shown.count("\u00a7") == told.count("\u00a7")
+
+
+@pytest.mark.parametrize(
+    "message",
+    ['key=sk-"quoted"-4711!', list(b'\x1b[31mkey=sk-"quoted"-4711!\xff')],
+    ids=["text", "what is no plain text comes as numbers"],
+)
+def test_a_journal_for_a_program_is_looked_at_within_its_json(env: Path, message: object) -> None:
+    env.write_text(dotenv.document({"API_KEY": 'sk-"quoted"-4711!'}, "ours"))
+    said = redacted(env, json.dumps({"MESSAGE": message, "__CURSOR": "c"}) + "\nno JSON 4711\n", "json").splitlines()
+    entry = json.loads(said[0])
+    assert (MARK in entry["MESSAGE"], "4711" in entry["MESSAGE"], entry["__CURSOR"]) == (True, False, "c")
+    assert said[1:] == ["no JSON 4711"]
+
+
+def test_the_filter_ends_with_its_reader_though_nothing_comes(env: Path) -> None:
+    filter_ = subprocess.Popen(
+        [sys.executable, "-I", "-c", REDACT, str(env)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert filter_.stdin and filter_.stdout
+    filter_.stdout.close()
+    assert filter_.wait(60) == 0
+    filter_.stdin.close()
