@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from pyinfra_hermes.deploys.model.channels import CATALOGUE
 from pyinfra_hermes.deploys.model.layout import Layout
-from pyinfra_hermes.deploys.model.redaction import redact
 from pyinfra_hermes.deploys.model.render import render
 from pyinfra_hermes.deploys.references import UnresolvedSecret
 from pyinfra_hermes.facts.observation import AgentState, Observation, parse
 from pyinfra_hermes.facts.script import observe_agents
 
 from .catalogues.channels import opened
+from .condition import Condition, absent_channels, condition, said
+from .condition import State as ConditionName
 from .hosts import login_of
-from .output import plain
 from .problems import Problem
 from .specification import secrets_of, specification
 from .ssh.openssh import run_script
@@ -31,10 +32,6 @@ _SECONDS = 15
 #: A dead host must not keep the others' states from the reader for long.
 _CONNECT_SECONDS = 4
 _HOSTS_AT_ONCE = 32
-#: Seconds that a running unit may take until its API listens; channels that cannot be reached cost 30 each.
-_START_SECONDS = 180
-_LONGEST_COMPLAINT = 200
-_NOT_RUNNING = "not running"
 #: What keeps us from knowing what a host should have.
 _UNKNOWN = (KeyUnavailable, WrongKey, UnresolvedSecret)
 
@@ -46,13 +43,20 @@ class Report:
     instance: Instance
     #: What the host says of it; None when the host could not be asked.
     seen: AgentState | None
-    state: str
-    #: Why the state is what it is, when it is not plain.
-    why: str
+    condition: Condition
     #: What on the host differs from what is on record, by name; values are not shown.
-    drift: tuple[str, ...]
+    drift: tuple[str, ...] = ()
     #: Why it is not known whether something differs: the secrets are encrypted and there is no key, for one.
     drift_unknown: str | None = None
+
+    @property
+    def state(self) -> ConditionName:
+        return self.condition.state
+
+    @property
+    def why(self) -> str:
+        """Why the state is what it is, when it is not plain."""
+        return self.condition.why
 
     @property
     def opened(self) -> Mapping[str, str]:
@@ -60,16 +64,33 @@ class Report:
         return opened(self.instance.agent)
 
     @property
+    def changed_at(self) -> datetime | None:
+        """When something was last done to it: by the receipt on its host, else as far as this machine's record goes."""
+        agent = self.instance.agent
+        if self.seen is not None and self.seen.last_change is not None:
+            with suppress(ValueError):
+                at = datetime.fromisoformat(self.seen.last_change.at)
+                return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return agent.applied.at if agent.applied else agent.installed_at
+
+    @property
+    def channel_states(self) -> Mapping[str, str]:
+        """The state of each channel: what the daemon says of those that it runs, and which of ours it does not run."""
+        if self.seen is None:
+            return {}
+        absent = absent_channels(self.instance, self.seen) if self.seen.healthy else {}
+        # Names and states are the daemon's words, too.
+        return {said(name): said(state) for name, state in {**self.seen.channels, **absent}.items()}
+
+    @property
     def channels(self) -> Mapping[str, str]:
-        """How each channel is, in a few words: what the daemon says of those that it runs, and of access."""
-        found = dict(self.seen.channels) if self.seen else {}
+        """How each channel is, in a few words: its state, the daemon's complaint, and of access."""
         complaints = self.seen.channel_complaints if self.seen else {}
-        found |= _absent(self.instance, self.seen) if self.seen and self.seen.healthy else {}
         return {
             name: state
-            + (f" ({_said(complaints[name])})" if name in complaints and state != "connected" else "")
+            + (f" ({said(complaints[name])})" if name in complaints and state != "connected" else "")
             + (" OPEN" if name in self.opened else "")
-            for name, state in found.items()
+            for name, state in self.channel_states.items()
         }
 
     def data(self) -> dict[str, Any]:
@@ -82,19 +103,22 @@ class Report:
             "address": host.address,
             "state": self.state,
             "why": self.why,
+            "remedy": self.condition.remedy,
             "onboarding": agent.onboarding_state,
             "provider": agent.provider,
             "model": agent.model,
             "port": agent.port,
             "release": agent.release,
+            "method": agent.method,
             "hardening": agent.hardening,
             "drift": None if self.drift_unknown else list(self.drift),
             "drift_unknown": self.drift_unknown,
             "healthy": bool(seen and seen.healthy),
             "channels": dict(seen.channels) if seen else {},
-            "channel_complaints": {name: _said(text) for name, text in seen.channel_complaints.items()} if seen else {},
+            "channel_complaints": {name: said(text) for name, text in seen.channel_complaints.items()} if seen else {},
             "open": dict(self.opened),
             "linger": "allowed" if seen and seen.linger else "no",
+            "model_answered": seen.turn.answered if seen and seen.turn else None,
             "unit": None
             if unit is None
             else {
@@ -103,9 +127,20 @@ class Report:
                 "enabled": unit.enabled,
                 "restarts": unit.restarts,
                 "since": unit.since,
+                "changed": unit.changed,
                 "main_pid": unit.main_pid,
                 "memory_bytes": unit.memory_bytes,
+                "memory_high": unit.memory_high,
+                "memory_max": unit.memory_max,
+                "tasks": unit.tasks,
+                "tasks_max": unit.tasks_max,
+                "cpu_seconds": unit.cpu_seconds,
             },
+            "incomplete": bool(seen and seen.cut),
+            "last_change": None
+            if seen is None or (last := seen.last_change) is None
+            else {"at": last.at, "what": last.what, "by": last.by, "result": last.result, "reason": said(last.reason)},
+            "changed_at": self.changed_at.isoformat() if self.changed_at else None,
             "installed_at": agent.installed_at.isoformat() if agent.installed_at else None,
             "applied_at": agent.applied.at.isoformat() if agent.applied else None,
         }
@@ -118,9 +153,36 @@ def observe_host_of(state: State, host: Host) -> Observation:
     return parse(answer.split("\n"))
 
 
-def reports(state: State, snapshot: Lookup, hosts: Iterable[Host]) -> list[Report]:
-    """Ask hosts side by side and report on every agent of theirs; a host that does not answer delays no other."""
-    asked = [host for host in hosts if host.agents]
+@dataclass(frozen=True)
+class Fleet:
+    """Hosts as they were seen, side by side, and what that says of their agents."""
+
+    #: What each host answered, or why it did not, by its name; only of those that have agents on record.
+    answers: Mapping[str, Observation | Problem]
+    reports: tuple[Report, ...]
+
+    @property
+    def strangers(self) -> Mapping[str, tuple[str, ...]]:
+        """Agents of ours on hosts that are not on record here, by the host's name."""
+        known: dict[str, set[str]] = {}
+        for each in self.reports:
+            known.setdefault(each.instance.host.name, set(each.instance.host.agents))
+        found = {
+            host: tuple(name for name, seen in answer.agents.items() if name not in known[host] and seen.traces)
+            for host, answer in self.answers.items()
+            if isinstance(answer, Observation) and host in known
+        }
+        return {host: names for host, names in found.items() if names}
+
+
+def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance]) -> Fleet:
+    """
+    Ask the hosts of agents side by side, each once, and report on the agents.
+
+    A host that does not answer delays no other. What is typed so that a passphrase would be asked for is left unknown.
+    """
+    chosen = list(wanted)
+    asked = {instance.host.name: instance.host for instance in chosen}
 
     def ask(host: Host) -> Observation | Problem:
         try:
@@ -128,92 +190,35 @@ def reports(state: State, snapshot: Lookup, hosts: Iterable[Host]) -> list[Repor
         except Problem as problem:
             return problem
         except ValueError as error:
-            return Problem(f"{host.name}: its answer cannot be read: {error}")
+            return Problem(f"{host.name}: its answer cannot be read: {error}", f"clm host check {host.name}")
 
     with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
-        answers = dict(zip((host.name for host in asked), pool.map(ask, asked), strict=True))
-    return [
-        report(snapshot, Instance(host, agent), answers[host.name]) for host in asked for agent in host.agents.values()
-    ]
+        answers = dict(zip(asked, pool.map(ask, asked.values()), strict=True))
+    return Fleet(answers, tuple(report(snapshot, each, answers[each.host.name]) for each in chosen))
+
+
+def reports(state: State, snapshot: Lookup, hosts: Iterable[Host]) -> list[Report]:
+    """Ask hosts side by side and report on every agent of theirs; a host that does not answer delays no other."""
+    return list(survey(state, snapshot, instances_of(hosts)).reports)
+
+
+def instances_of(hosts: Iterable[Host]) -> list[Instance]:
+    """Return the agents of hosts, in the order of the record."""
+    return [Instance(host, agent) for host in hosts for agent in host.agents.values()]
 
 
 def report(snapshot: Lookup, instance: Instance, answer: Observation | Problem) -> Report:
     """Say how one agent is, from what its host answered."""
     if isinstance(answer, Problem):
-        return Report(instance, None, "unreachable", answer.message, ())
+        return Report(instance, None, Condition("unreachable", answer.message, answer.remedy))
     seen = answer.agent(instance.agent.name)
-    state, why = _state(instance, answer, seen)
     try:
         with without_asking():
-            return Report(instance, seen, state, why, tuple(_drift(snapshot, instance, answer, seen)))
+            drift = tuple(_drift(snapshot, instance, answer, seen))
     except _UNKNOWN as error:
-        return Report(instance, seen, state, why, (), error.message if isinstance(error, StateError) else str(error))
-
-
-def _state(instance: Instance, observed: Observation, seen: AgentState) -> tuple[str, str]:
-    agent, unit = instance.agent, seen.unit
-    if agent.status != "installed" and not seen.healthy:
-        return ("install failed" if agent.status == "failed" else agent.status), agent.error or ""
-    if not seen.traces:
-        return "missing", "nothing of it is on the host"
-    if seen.account is not None and not seen.ours:
-        return "unknown", f"the account {agent.name} is not ours"
-    if unit is None:
-        return "missing", "its unit is not on the host"
-    # One that asked for its restart (exit status 75) ended with success; one that was stopped after it had been
-    # restarted once is no loop, nor is one that just starts again.
-    died = unit.sub.startswith("auto-restart") and unit.result != "success"
-    if died or (unit.running and unit.restarts > 1 and not seen.healthy):
-        return "crash-looping", f"{unit.restarts} restarts, exit status {unit.exit_status}"
-    if unit.active == "failed":
-        return "failed", f"{unit.result}, exit status {unit.exit_status}"
-    if unit.running:
-        return _running(instance, observed, seen)
-    if unit.active in ("activating", "deactivating", "reloading"):
-        return {"activating": "starting", "deactivating": "stopping"}.get(unit.active, unit.active), unit.sub
-    if agent.onboarding_state != "ready":
-        return "not onboarded", f"onboarding is at {agent.onboarding_state}"
-    return "stopped", "" if not unit.enabled else "it is enabled and will start with the host"
-
-
-def _running(instance: Instance, observed: Observation, seen: AgentState) -> tuple[str, str]:
-    port = instance.agent.port
-    if seen.healthy:
-        broken = {name: state for name, state in seen.channels.items() if state != "connected"}
-        broken |= {name: state for name, state in _absent(instance, seen).items() if state == _NOT_RUNNING}
-        if broken:
-            said = {name: f": {_said(text)}" for name, text in seen.channel_complaints.items()}
-            return "degraded", "; ".join(f"{name} {state}{said.get(name, '')}" for name, state in broken.items())
-        if seen.proof_pending:
-            return "running", "not proven since it was started"
-        state = instance.agent.onboarding_state
-        return "running", "" if state == "ready" else f"on what it had: onboarding is at {state}"
-    holder = observed.listener(port)
-    if seen.listening is None and holder is not None:
-        return "unhealthy", f"port {port} is held by another process (pid {holder.pid})"
-    if seen.listening is None:
-        age = seen.unit.age_seconds if seen.unit else None
-        if age is not None and age < _START_SECONDS:
-            return "starting", f"for {age} s; nothing listens on port {port} yet"
-        return "unhealthy", f"nothing listens on port {port}"
-    answers = ", ".join(f"{name} {answer.status or 'no answer'}" for name, answer in seen.answers.items())
-    return "unhealthy", answers or "its .env has no valid API_SERVER_KEY"
-
-
-def _absent(instance: Instance, seen: AgentState) -> dict[str, str]:
-    """Return the channels on record that the daemon does not know of."""
-    state = _NOT_RUNNING if "validate" in instance.agent.onboarding else "not applied"
-    return {
-        name: state
-        for name in instance.agent.channels
-        if name in CATALOGUE and not CATALOGUE[name].always_on and name not in seen.channels
-    }
-
-
-def _said(complaint: str) -> str:
-    """Return a daemon's words in one line, without secrets and without what could steer a terminal."""
-    line = " ".join(plain(redact(complaint)).split())
-    return line if len(line) <= _LONGEST_COMPLAINT else f"{line[:_LONGEST_COMPLAINT]}..."
+        why = error.message if isinstance(error, StateError) else str(error)
+        return Report(instance, seen, condition(instance, answer), (), why)
+    return Report(instance, seen, condition(instance, answer, drift), drift)
 
 
 def _drift(snapshot: Lookup, instance: Instance, observed: Observation, seen: AgentState) -> Iterable[str]:
@@ -237,7 +242,7 @@ def _drift(snapshot: Lookup, instance: Instance, observed: Observation, seen: Ag
         **{f"mcp-tokens/{name}": seen.seeded(name, seed.content.reveal()) for name, seed in files.seeds.items()},
         "config.yaml": seen.config_has(files.leaves, files.absent_leaves),
         paths.service: _is(seen, "unit", files.service, "644", "root"),
-        "release": files.release.id in observed.releases,
+        "release": observed.has_release(instance.agent.name, files.release_id),
         "the running daemon": not (seen.restart_pending and seen.unit is not None and seen.unit.running),
     }
     yield from (name for name, same in wanted.items() if not same)

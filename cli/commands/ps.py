@@ -6,58 +6,147 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..output import emit, format_option, table
+from ..lazy import examples
+from ..output import emit, render
 
 if TYPE_CHECKING:
-    from ..fleet import Report
-
-
-@click.command()
-@click.option("-H", "--host", "hosts", multiple=True, help="Only agents of this host; may be repeated.")
-@click.option("-t", "--tag", "tags", multiple=True, help="Only hosts with this tag; may be repeated.")
-@format_option
-def ps(hosts: tuple[str, ...], tags: tuple[str, ...], format_: str) -> None:
-    """
-    Show all agents and how they are, each host asked now.
-
-    running: the unit runs, its own process holds the port and it accepts its key. degraded: a channel is not
-    connected. drifted: something on the host differs from the record.
-    """
-    from ..exits import Exit
-    from ..fleet import reports
+    from ..fleet import Fleet
+    from ..listing import Choice
     from ..state.store import State
 
+_FORMATS = click.Choice(["table", "wide", "json", "yaml", "name"])
+
+
+@click.command(
+    epilog=examples(
+        "clm ps",
+        "clm ps -o wide --limit 'wolf-*/*'",
+        "clm ps --state degraded --state crash-looping",
+        "clm ps --watch 10",
+        "clm ps --check -o name --host wolf-i",
+    )
+)
+@click.option("-H", "--host", "hosts", multiple=True, help="Only agents of this host. Can be given several times.")
+@click.option("-t", "--tag", "tags", multiple=True, help="Only hosts with this tag. Can be given several times.")
+@click.option(
+    "-l",
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only NAME or HOST/NAME; * is any text. Can be given several times.",
+)
+@click.option(
+    "-s",
+    "--state",
+    "states",
+    multiple=True,
+    metavar="STATE",
+    help="Only agents in this state. Can be given several times.",
+)
+@click.option("-w", "--watch", is_flag=False, flag_value=5.0, type=click.FloatRange(min=1), metavar="[SECONDS]",
+              help="Look again every few seconds, 5 when not given, until Ctrl-C.")  # fmt: skip
+@click.option("--check", is_flag=True, help="Exit 7 when anything is wrong with any of them.")
+@click.option("-o", "--output", "format_", type=_FORMATS, default="table", show_default=True, help="How to print.")
+def ps(
+    hosts: tuple[str, ...],
+    tags: tuple[str, ...],
+    limits: tuple[str, ...],
+    states: tuple[str, ...],
+    watch: float | None,
+    check: bool,
+    format_: str,
+) -> None:
+    """
+    Show all agents and how they are, each host asked now, all at once.
+
+    running: the unit runs, its own process holds the port on loopback and takes its key, every channel is connected,
+    the last question to its model was answered, and the host has what is on record. drifted: all that, but something on
+    the host differs. degraded: it serves, and a channel or its model does not. RST counts restarts, AGE is how long ago
+    it was last configured from here. Below the table: what is wrong, and the command that mends it.
+
+    Exit 0 although some are down; 10 when a host could not be reached, 4 when none could. With --check: 7 when anything
+    is wrong.
+    """
+    import sys
+
+    from ..condition import STATES
+    from ..exits import Exit
+    from ..listing import Choice, in_trouble
+    from ..problems import Problem
+    from ..state.store import State
+
+    states = tuple(name.replace("-", " ") if name not in STATES else name for name in states)
+    for name in states:
+        if name not in STATES:
+            raise Problem(f"There is no state {name!r}; there are: {', '.join(STATES)}", None, Exit.USAGE)
+    choice = Choice(hosts, tags, limits, states)
     state = State.open()
+    if format_ == "name" and not states:
+        for host, agent in choice.instances(state.read()):
+            click.echo(f"{host.name}/{agent.name}")
+        return
+    if watch is not None:
+        if not sys.stdout.isatty() or format_ not in ("table", "wide"):
+            raise Problem(
+                "--watch is for a terminal", "For a program: clm ps -o json, as often as you like", Exit.USAGE
+            )
+        _watch(state, choice, watch, wide=format_ == "wide")
+        return
+    fleet = _show(state, choice, format_)
+    found = choice.reports(fleet)
+    unreachable = [each for each in fleet.reports if each.state == "unreachable"]
+    if check and in_trouble(found):
+        click.get_current_context().exit(Exit.UNHEALTHY)
+    if unreachable:
+        click.get_current_context().exit(Exit.UNREACHABLE if len(unreachable) == len(fleet.reports) else Exit.PARTLY)
+
+
+def _show(state: State, choice: Choice, format_: str) -> Fleet:
+    from ..fleet import survey
+    from ..listing import data
+
     snapshot = state.read()
-    chosen = [snapshot.host(name) for name in hosts] or list(snapshot.hosts.values())
-    chosen = [h for h in chosen if not tags or set(tags) & set(h.tags)]
-    found = reports(state, snapshot, chosen)
-    if not emit([report.data() for report in found], format_):
-        table(
-            ("AGENT", "HOST", "STATE", "PROVIDER", "PORT", "RELEASE", "RESTARTS", "NOTE"),
-            [
-                (
-                    r.instance.agent.name,
-                    r.instance.host.name,
-                    r.state,
-                    r.instance.agent.provider or "-",
-                    str(r.instance.agent.port),
-                    r.instance.agent.release,
-                    str(r.seen.unit.restarts) if r.seen and r.seen.unit else "-",
-                    "; ".join(part for part in (r.why, *(f"{name} OPEN" for name in r.opened), _drift(r)) if part),
-                )
-                for r in found
-            ],
-            "No agents. Install one with: clm agent install --type hermes --host HOST --name NAME",
-        )
+    fleet = survey(state, snapshot, choice.instances(snapshot))
+    found = choice.reports(fleet)
+    if format_ == "name":
+        for each in found:
+            click.echo(f"{each.instance.host.name}/{each.instance.agent.name}")
+    elif not emit(data(found), "table" if format_ == "wide" else format_):
+        click.echo(_screen(fleet, choice, wide=format_ == "wide"), nl=False)
         for why in sorted({r.drift_unknown for r in found if r.drift_unknown}):
             click.echo(f"Drift is not known: {why}", err=True)
-    unreachable = [r for r in found if r.state == "unreachable"]
-    if unreachable:
-        click.get_current_context().exit(Exit.UNREACHABLE if len(unreachable) == len(found) else Exit.PARTLY)
+    return fleet
 
 
-def _drift(report: Report) -> str:
-    if report.drift_unknown:
-        return "drift not known"
-    return f"drifted: {', '.join(report.drift)}" if report.drift else ""
+def _screen(fleet: Fleet, choice: Choice, *, wide: bool) -> str:
+    from datetime import UTC, datetime
+
+    from ..listing import NARROW, WIDE, notes, rows
+
+    found = choice.reports(fleet)
+    empty = "No agents. Install one with: clm agent install --type hermes --host HOST --name NAME"
+    if fleet.reports:
+        empty = f"None of {len(fleet.reports)} agents."
+    text = render(WIDE if wide else NARROW, rows(found, datetime.now(UTC), wide=wide), empty)
+    below = notes(fleet, found)
+    return f"{text}\n" + "".join(f"{line}\n" for line in ("", *below) if below)
+
+
+def _watch(state: State, choice: Choice, seconds: float, *, wide: bool) -> None:
+    import time
+
+    from ..fleet import survey
+
+    click.echo("\x1b[2J", nl=False)
+    try:
+        while True:
+            snapshot = state.read()
+            fleet = survey(state, snapshot, choice.instances(snapshot))
+            head = f"Every {seconds:g} s until Ctrl-C; last {time.strftime('%H:%M:%S')}"
+            lines = [head, "", *_screen(fleet, choice, wide=wide).splitlines()]
+            # Each line is written over the old one, and what is left below goes: nothing flickers.
+            click.echo("\x1b[H" + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J\n", nl=False)
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        return
