@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .report import Section, commit, machine
 from .rounds import Failed
-from .sections import converge, install, lifecycle, ps, startup, stock
+from .sections import converge, install, lifecycle, ps, startup, stock, upgrade
 from .world import World
 
 # Those that make hosts of their own come before the fleet of twenty is up, which would be in their way.
@@ -20,6 +20,7 @@ SECTIONS: dict[str, Callable[[World, int], Section]] = {
     "install": install.measure,
     "stock": stock.measure,
     "lifecycle": lifecycle.measure,
+    "upgrade": upgrade.measure,
     "converge": converge.one,
     "fleet": converge.many,
     "ps": ps.measure,

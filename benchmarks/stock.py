@@ -47,7 +47,7 @@ def agent(name: str, rendered: Files) -> None:
         user=name, group=name, mode="600",
     )  # fmt: skip
     files.link(
-        name="5 link to the release", path=paths.code, target=release_directory(rendered.release.id),
+        name="5 link to the release", path=paths.code, target=release_directory(name, rendered.release_id),
         user=name, group=name,
     )  # fmt: skip
     folder = "/etc/systemd/system"

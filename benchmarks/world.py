@@ -46,7 +46,7 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.env = {**os.environ, "XDG_CONFIG_HOME": str(folder), "NO_COLOR": "1"}
+        self.env = {**os.environ, "XDG_CONFIG_HOME": str(folder), "NO_COLOR": "1", "HERMES_METHOD": "wheel"}
 
     def clm(self, *arguments: str, expect: int = 0) -> float:
         """Run ``clm`` and return its seconds."""

@@ -11,6 +11,7 @@ from .exits import Exit
 from .hosts import login_of
 from .problems import Problem
 from .progress import Progress
+from .reverting import keep_receipts
 from .state.records import Host
 from .state.store import State
 
@@ -36,9 +37,11 @@ def run(
     deploys: Deploys,
     progress: Progress,
     look: tuple[str, Callable[[Observation], None]] | None = None,
-) -> None:
+) -> bool:
     """
-    Run deploys on a host, over one connection. Raises :class:`Problem` at the first that fails.
+    Run deploys on a host, over one connection; tell whether that changed anything.
+
+    Raises :class:`Problem` at the first that fails.
 
     ``look``: an agent's name, and what is called before with what is true on the host; it may raise.
     """
@@ -50,14 +53,18 @@ def run(
     with Session.open([login_of(state, host)], progress.step) as session:
         if look is not None:
             name, judge = look
+            session.hold(name)
             judge(_observed(session, host, name))
         result = session.run({host.name: deploys})[host.name]
-    if result.problem is not None:
-        raise result.problem
-    if (step := result.failed) is not None:
+    problem = result.problem
+    if problem is None and (step := result.failed) is not None:
         text = redact(step.text) or "the host gave no reason"
         exit = Exit.UNHEALTHY if step.name.endswith(ANSWERS) else Exit.FAILED
-        raise Problem(f"{result.host}: {step.name}: {text}", None, exit)
+        problem = Problem(f"{result.host}: {step.name}: {text}", None, exit)
+    keep_receipts(state, host, result, problem)
+    if problem is not None:
+        raise problem
+    return result.changed
 
 
 def _observed(session: Session, host: Host, name: str) -> Observation:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import secrets as random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from pyinfra_hermes.deploys.model import names
 from pyinfra_hermes.deploys.model.redaction import redact
-from pyinfra_hermes.deploys.model.releases import manifest
+from pyinfra_hermes.deploys.model.releases import Method, Release, manifest
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import DEFAULT_PORT, AgentSpec, Hardening
 
 from . import asking
 from .exits import Exit
-from .fleet import observe_host_of
 from .hosts import login_of
 from .problems import Problem
 from .progress import Progress
+from .reverting import keep_receipts, settled
 from .specification import specification
 from .state.errors import NotFound
 from .state.records import API_SERVER_KEY, Agent, AgentStatus, Host, Instance, agent_scope
@@ -29,10 +31,14 @@ from .state.store import State
 from .state.timestamps import now
 
 if TYPE_CHECKING:
+    from pyinfra_hermes.deploys.upstream import Upstream
     from pyinfra_hermes.facts.observation import Observation
 
     from .engine import Result, Session
     from .onboarding.agentfile import AgentFile
+
+#: A release and the method by which it came.
+_Before = tuple[str, Method]
 
 _KEY_DESCRIPTION = "Bearer token for hermes local OpenAI-compatible API gateway (loopback only)."
 
@@ -46,22 +52,24 @@ class Installation:
     release: str | None = None
     port: int | None = None
     hardening: Hardening | None = None
+    method: Method | None = None
     wheelhouse: Path | None = None
+    #: Where upstream's installer comes from and what it clones; None for upstream's own addresses.
+    installers: str | None = None
+    repository: str | None = None
+    #: Whether to install the packages of programs that the host lacks.
+    packages: bool = False
     verbose: bool = False
 
 
-def installation(
-    file: AgentFile,
-    host: str | None,
-    name: str | None,
-    release: str | None,
-    port: int | None,
-    hardening: Hardening | None,
-    wheelhouse: Path | None,
-    verbose: bool,
-) -> Installation:
-    """Put together what a file says and what options say. Raises :class:`Problem` where they differ."""
-    given: dict[str, Any] = {"host": host, "name": name, "release": release, "port": port, "hardening": hardening}
+def installation(file: AgentFile | None, given: dict[str, Any], rest: Mapping[str, Any]) -> Installation:
+    """
+    Put together what a file says and what options say. Raises :class:`Problem` where they differ.
+
+    ``given`` are the options that a file may say, too, ``rest`` the others.
+    """
+    if file is None:
+        return Installation(**given, **rest)
     for key, value in given.items():
         said = file.data.get(key)
         if None not in (said, value) and said != value:
@@ -70,7 +78,7 @@ def installation(
     for key in ("host", "name"):
         if given[key] is None:
             raise Problem(f"{file.source} does not say the agent's {key}", f"Give it with --{key}", Exit.USAGE)
-    return Installation(**given, wheelhouse=wheelhouse, verbose=verbose)
+    return Installation(**given, **rest)
 
 
 def install(wanted: Installation) -> bool:
@@ -83,9 +91,13 @@ def install(wanted: Installation) -> bool:
     state = State.open()
     host = state.read().host(wanted.host)
     state.unlock()
-    release = manifest().release(wanted.release)
+    chosen = manifest().release(wanted.release or _recorded(host, wanted.name, "release"))
     if wanted.port is not None and not 1024 <= wanted.port <= 65535:
         raise Problem(f"Port {wanted.port} is not between 1024 and 65535", None, Exit.USAGE)
+    upstream = _upstream(wanted)
+    method: Method = wanted.method or _recorded(host, wanted.name, "method") or _usual_method()
+    # Its name is asked for once before anything is connected to: there is none when the method cannot install it.
+    release_id = chosen.id_of(method)
 
     from .engine import Session, check
 
@@ -100,30 +112,93 @@ def install(wanted: Installation) -> bool:
         Session.open([login_of(state, host)], progress.step) as session,
     ):
         check(session.results)
+        session.hold(wanted.name)
+        check(session.results)
         observed = session.observe(wanted.name).get(host.name)
         check(session.results)
         if observed is None:
             raise Problem(f"{host.name}: the host could not be observed")
         port = _port(state, host, wanted, observed)
-        chosen = manifest().release(wanted.release or _recorded(host, wanted.name, "release") or release.tag)
-        if found := problems(observed, wanted.name, chosen.id, port, requirements(chosen)):
+        _refuse_another_release(host, wanted, chosen.tag, method)
+        if found := problems(observed, wanted.name, release_id, port, requirements(chosen, method), wanted.packages):
             raise _preflight_problem(host.name, found)
-        _reserve(state, wanted, chosen.tag, port)
+        if not observed.has_release(wanted.name, release_id):
+            _say_untested(progress, chosen, method, observed)
+        before = _reserve(state, wanted, chosen.tag, method, port)
         try:
             spec = specification(snapshot := state.read(), snapshot.agent(f"{host.name}/{wanted.name}"))
             wheelhouse = Wheelhouse(source=wanted.wheelhouse)
-            result = session.run({host.name: [lambda **kw: deploy(spec=spec, wheelhouse=wheelhouse, **kw)]})[host.name]
+
+            def act(**kw: Any) -> object:
+                told = partial(_tell, progress)
+                return deploy(
+                    spec=spec,
+                    wheelhouse=wheelhouse,
+                    upstream=upstream,
+                    progress=told,
+                    packages=wanted.packages,
+                    receipt=True,
+                    **kw,
+                )
+
+            result = session.run({host.name: [act]})[host.name]
         except BaseException as error:
             _set_failed(state, host.name, wanted.name, _reason(str(error)) or type(error).__name__)
             raise
-    if (problem := _problem(result)) is not None:
-        _set_failed(state, host.name, wanted.name, _reason(problem.message))
+    problem = problem_of(result)
+    keep_receipts(state, host, result, problem)
+    if problem is not None:
+        # What is under way on a host that was lost is waited for by the same command.
+        lost = problem.exit == Exit.UNREACHABLE
+        _set_failed(state, host.name, wanted.name, _reason(problem.message), None if lost else before)
         raise problem
     with state.transaction() as tx:
         agent = tx.host(host.name).agents[wanted.name]
         agent.status, agent.error = "installed", None
         agent.installed_at = agent.installed_at or now()
     return result.changed
+
+
+def _refuse_another_release(host: Host, wanted: Installation, release: str, method: Method) -> None:
+    """Refuse to change the release of an agent in use without what an upgrade does: keeping, proving, going back."""
+    record = host.agents.get(wanted.name)
+    if record is None or record.applied is None or (record.release, record.method) == (release, method):
+        return
+    way = f" --method {method}" if method != record.method else ""
+    raise Problem(
+        f"Agent {wanted.name} is on {record.release} by {record.method}; an install does not change that",
+        f"clm agent upgrade {wanted.name} --to {release}{way}\n  Or back: clm agent rollback {wanted.name}",
+        Exit.REFUSED,
+    )
+
+
+def _upstream(wanted: Installation) -> Upstream:
+    from pyinfra_hermes.deploys.upstream import InvalidSource, Upstream
+
+    try:
+        return Upstream.of(wanted.installers, wanted.repository)
+    except InvalidSource as error:
+        raise Problem(str(error)[:1].upper() + str(error)[1:], None, Exit.USAGE) from None
+
+
+def _usual_method() -> Method:
+    """Return the method for an agent of which nothing is said and nothing is on record."""
+    said = os.environ.get("HERMES_METHOD") or "installer"
+    for method in get_args(Method):
+        if said == method:
+            return method  # type: ignore[no-any-return]
+    raise Problem(f"$HERMES_METHOD is {said!r}", f"Set it to {' or '.join(get_args(Method))}", Exit.USAGE)
+
+
+def _say_untested(progress: Progress, release: Release, method: Method, observed: Observation) -> None:
+    seen = observed.host
+    platform = release.platform(seen.os, seen.os_version, seen.arch)
+    if platform is not None and platform.status(method) == "untested":
+        progress.waiting(f"{release.tag} by {method} is untested on {platform}: clm release show {release.tag}")
+
+
+def _tell(progress: Progress, text: str) -> None:
+    progress.waiting(redact(text))
 
 
 def put_in_force(
@@ -224,7 +299,7 @@ def _remove_from_host(state: State, host: Host, name: str, before: AgentStatus |
         Session.open([login_of(state, host)], progress.step) as session,
     ):
         result = session.run({host.name: [lambda **kw: deploy(agent=name, **kw)]})[host.name]
-    problem = _problem(result)
+    problem = problem_of(result)
     if problem is not None:
         if not result.steps and before is not None:
             # The host was not reached: the agent is there as it was.
@@ -241,11 +316,13 @@ def run_on_host(
     act: Callable[[Progress], Sequence[Callable[..., object]]],
     verbose: bool,
     first: Callable[[Session], None] | None = None,
+    last: Callable[[Result], None] | None = None,
 ) -> bool:
     """
     Run deploys for one agent on its host, over one connection; tell whether that changed anything.
 
-    ``first`` is called with the session before them, and may raise. Raises :class:`Problem` for what went wrong, which
+    ``first`` is called with the session before them, and may raise; ``last`` with what came of them, when all went
+    well. Raises :class:`Problem` for what went wrong, which
     says whether the agent still serves on what it had.
     """
     from .engine import Session, check
@@ -258,23 +335,19 @@ def run_on_host(
             check(session.results)
             first(session)
         result = session.run({instance.host.name: act(progress)})[instance.host.name]
-    problem = _problem(result)
-    if problem is None:
-        return result.changed
-    if problem.exit in (Exit.FAILED, Exit.PREFLIGHT) and _still_serves(state, instance):
-        problem.message += f"\nAgent {instance.agent.name} still serves on what it had."
-        problem.exit = Exit.NOT_APPLIED if problem.exit == Exit.FAILED else problem.exit
-    raise problem
+    problem = problem_of(result)
+    if problem is not None:
+        problem = settled(state, instance, problem, verbose)
+    keep_receipts(state, instance.host, result, problem)
+    if problem is not None:
+        raise problem
+    if last is not None:
+        last(result)
+    return result.changed
 
 
-def _still_serves(state: State, instance: Instance) -> bool:
-    try:
-        return observe_host_of(state, instance.host).agent(instance.agent.name).healthy
-    except Problem:
-        return False
-
-
-def _problem(result: Result) -> Problem | None:
+def problem_of(result: Result) -> Problem | None:
+    """Return what went wrong on a host; None when nothing did."""
     from pyinfra_hermes.deploys.configure import ANSWERS
     from pyinfra_hermes.deploys.install import CHECK
 
@@ -315,8 +388,12 @@ def _port(state: State, host: Host, wanted: Installation, observed: Observation)
     return state.read().next_free_port(host.name, DEFAULT_PORT, listening | others)
 
 
-def _reserve(state: State, wanted: Installation, release: str, port: int) -> None:
-    """Put the agent on record, with its API key, before anything is made on the host: a crash loses neither."""
+def _reserve(state: State, wanted: Installation, release: str, method: Method, port: int) -> _Before | None:
+    """
+    Put the agent on record, with its API key, before anything is made on the host: a crash loses neither.
+
+    Returns the release and the method that it was installed with before, if it was.
+    """
     with state.transaction() as tx:
         agents = tx.host(wanted.host).agents
         for other in agents.values():
@@ -329,7 +406,8 @@ def _reserve(state: State, wanted: Installation, release: str, port: int) -> Non
         record = agents.get(wanted.name)
         if record is None:
             record = agents[wanted.name] = Agent(name=wanted.name, release=release, port=port, status="installing")
-        record.release, record.port = release, port
+        before = (record.release, record.method) if record.status == "installed" else None
+        record.release, record.method, record.port = release, method, port
         if wanted.hardening is not None:
             record.hardening = wanted.hardening
         if record.status != "installed":
@@ -343,6 +421,7 @@ def _reserve(state: State, wanted: Installation, release: str, port: int) -> Non
                     err=True,
                 )
             tx.secrets.set(scope, API_SERVER_KEY, Secret(random.token_hex(32)), description=_KEY_DESCRIPTION)
+    return before
 
 
 def _set_status(state: State, host: str, name: str, status: AgentStatus) -> AgentStatus | None:
@@ -355,11 +434,14 @@ def _set_status(state: State, host: str, name: str, status: AgentStatus) -> Agen
     return before
 
 
-def _set_failed(state: State, host: str, name: str, why: str) -> None:
+def _set_failed(state: State, host: str, name: str, why: str, before: _Before | None = None) -> None:
+    """Put on record that an installation failed; an agent that was installed ``before`` has still what it had."""
     with state.transaction() as tx:
         record = tx.host(host).agents.get(name)
         if record is not None and record.status == "installing":
             record.status, record.error = "failed", why[:500]
+        if record is not None and before is not None:
+            record.release, record.method = before
 
 
 def _recorded(host: Host, name: str, attribute: str) -> Any:

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pyinfra_hermes.deploys.model.releases import shipped
+from pyinfra_hermes.deploys.model.releases.overlay import InvalidOverlay
+
 from .hosts import login_of
+from .releases import overlay_file
+from .state.errors import StateError
 from .state.inspection import Finding, Inspection, inspect
 from .state.known_hosts import look_up
 from .state.records import Host
@@ -23,6 +28,7 @@ def check() -> Inspection:
     for host in found.hosts:
         found.findings.extend(_of_identity(host))
         found.findings.extend(_of_trust(state, host, found.known_hosts))
+    found.findings.extend(_of_releases())
     return found
 
 
@@ -35,6 +41,15 @@ def data(found: Inspection) -> dict[str, Any]:
         "notes": [finding.data() for finding in found.notes],
         "files": {report.name: report.data() for report in found.files},
     }
+
+
+def _of_releases() -> Iterator[Finding]:
+    try:
+        found = overlay_file.overlay()
+        if found is not None:
+            found.over(shipped())
+    except (InvalidOverlay, StateError) as error:
+        yield Finding(overlay_file.FILENAME, str(error), "See docs/releases.md")
 
 
 def _of_identity(host: Host) -> Iterator[Finding]:

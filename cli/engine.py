@@ -8,6 +8,7 @@ if not monkey.is_module_patched("socket"):
     monkey.patch_all()
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -30,13 +31,18 @@ from typing_extensions import override
 
 from pyinfra_hermes.facts.agents import HermesAgents
 from pyinfra_hermes.facts.observation import Observation
+from pyinfra_hermes.facts.receipts import Receipt
+from pyinfra_hermes.operations import locking
 from pyinfra_hermes.operations.announcing import Change, listening
+from pyinfra_hermes.operations.observing import known, refusal
+from pyinfra_hermes.operations.receipts import taken
 
 from . import begun
 from .exits import Exit
 from .inventory import host_data
 from .problems import Problem
 from .ssh.openssh import Login, connection_problem, explain
+from .state.locking import command_words
 
 T = TypeVar("T")
 
@@ -63,6 +69,10 @@ class Result:
     host: str
     steps: list[Step] = field(default_factory=list)
     problem: Problem | None = None
+    #: Receipts of what was done, but for how it ended.
+    receipts: list[Receipt] = field(default_factory=list)
+    #: What the host was last seen to be; None when something was changed since, or nothing was looked at.
+    seen: Observation | None = None
     #: SSH connections opened and commands run, for those who count.
     connections: int = 0
     execs: int = 0
@@ -92,6 +102,7 @@ class Session:
         self._watch = watch or (lambda host, name, step: None)
         inventory = Inventory(([(login.name, host_data(login)) for login in logins], {}))
         self._state = State(inventory, Config(CONNECT_TIMEOUT=10), check_for_changes=False)
+        locking.called(command_words(sys.argv))
         self.results = {name: Result(name) for name in self._logins}
         self._log = _quiet()
 
@@ -106,6 +117,25 @@ class Session:
         finally:
             session._close()
 
+    def hold(self, *names: str) -> None:
+        """
+        Hold agents against other runs until this session ends.
+
+        Operations do it before they look; this is for who looks before. Where somebody else holds one, that is the
+        host's problem.
+        """
+
+        def take(host: Any) -> None:
+            login = self._logins[host.name]
+            try:
+                locking.hold(host, names, login.needs_sudo)
+            except locking.Locked as locked:
+                raise _locked(host, locked) from None
+            except locking.Unavailable as error:
+                raise explain(login, 1, str(error)) from None
+
+        self._each(take)
+
     def observe(self, *names: str) -> dict[str, Observation]:
         """Return what is true on each host that could be reached."""
         found: dict[str, Observation] = {}
@@ -119,6 +149,26 @@ class Session:
 
         self._each(ask)
         return found
+
+    def ask(self, host_name: str, question: Callable[[bool], T | None]) -> T:
+        """
+        Return the answer to a question about one host, which is called with whether it needs sudo; it may get facts.
+
+        Raises the host's :class:`Problem`, with what pyinfra logged when there is no answer.
+        """
+        found: list[T] = []
+
+        def put(host: Any) -> None:
+            if host.name != host_name:
+                return
+            answer = question(self._logins[host_name].needs_sudo)
+            if answer is None:
+                raise explain(self._logins[host_name], 1, self._said(host_name))
+            found.append(answer)
+
+        self._each(put)
+        check({host_name: self.results[host_name]})
+        return found[0]
 
     def script(self, host_name: str, script: str) -> str:
         """
@@ -227,15 +277,26 @@ class Session:
 
     def _run_host(self, host: Any) -> None:
         result = self.results[host.name]
+        try:
+            self._run_ops(host, result)
+        finally:
+            result.receipts += taken(host)
+            result.seen = known(host)
+
+    def _run_ops(self, host: Any, result: Result) -> None:
         for op_hash in self._state.get_op_order():
             if op_hash not in self._state.ops[host]:
                 continue
+            if locking.is_lost(host):
+                raise _cut(host) if self._is_cut(host) else _let_go(host)
             name = self._label(op_hash)
             self._watch(host.name, name, None)
             started = time.monotonic()
             noops: list[str] = []
             with _noops(host, noops), listening(host) as changes:
                 succeeded = run_host_op(self._state, host, op_hash)
+            if not succeeded and isinstance(locked := refusal(host), locking.Locked):
+                raise _locked(host, locked)
             meta = self._state.ops[host][op_hash].operation_meta
             text = meta.stderr.strip() or meta.stdout.strip() if not succeeded else "".join(noops[-1:])
             step = Step(
@@ -275,9 +336,27 @@ class Session:
 
     def _close(self) -> None:
         for host in self._state.inventory:
+            locking.let_go(host)
             client = getattr(host.connector, "client", None)
             if client is not None:
                 client.close()
+
+
+def _locked(host: Any, locked: locking.Locked) -> Problem:
+    return Problem(
+        f"{host.name}: {locked}. Nothing was changed.",
+        "Run the command again when that one has ended; one that was killed lets go by itself",
+        Exit.LOCKED,
+    )
+
+
+def _let_go(host: Any) -> Problem:
+    return Problem(
+        f"{host.name}: it heard nothing from here for {locking.SILENCE} s, so others may change the agent by now; "
+        "what was done there until then stays",
+        "The same command carries on",
+        Exit.UNREACHABLE,
+    )
 
 
 def _cut(host: Any) -> Problem:
@@ -289,13 +368,14 @@ def _cut(host: Any) -> Problem:
 
 
 def _count_execs(host: Any, result: Result) -> None:
-    run = host.connector.run_shell_command
+    client = host.connector.client
+    run = client.exec_command
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         result.execs += 1
         return run(*args, **kwargs)
 
-    host.connector.run_shell_command = counted
+    client.exec_command = counted
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import click
 from pydantic import ValidationError
 
 from pyinfra_hermes.deploys.model import names
+from pyinfra_hermes.deploys.model.releases import Method
 from pyinfra_hermes.facts.observation import HostState, parse
 from pyinfra_hermes.facts.script import observe_host
 
@@ -306,8 +307,8 @@ class Checked:
     remedy: str | None
 
 
-def check_host(name: str) -> Checked:
-    """Look at a host as the preflight of an installation does."""
+def check_host(name: str, method: Method) -> Checked:
+    """Look at a host as the preflight of an installation by a method does."""
     # The engine's libraries are not needed for this: the requirements and their check are plain functions.
     from pyinfra_hermes.deploys.install import requirements
     from pyinfra_hermes.deploys.model.releases import manifest
@@ -316,20 +317,26 @@ def check_host(name: str) -> Checked:
     state = State.open()
     record = state.read().host(name)
     found: HostState = parse(run_script(login_of(state, record), observe_host()).splitlines()).host
-    problems = host_problems(found, requirements(manifest().release()), installing=True)
+    release = manifest().release()
+    wanted = requirements(release, method)
+    platform = release.platform(found.os, found.os_version, found.arch)
+    known = (platform.status(method) if platform else None) or "not possible"
+    problems = host_problems(found, wanted, installing=True)
     data = {
         "name": name, "os": found.os, "os_version": found.os_version, "arch": found.arch, "systemd": found.systemd,
         "python": found.python, "memory_mib": found.memory_mib, "free_mib": dict(found.free_mib),
-        "tools": dict(found.tools), "problems": problems,
+        "tools": dict(found.tools), "release": release.tag, "method": method, "platform_status": known,
+        "problems": problems,
     }  # fmt: skip
     rows = [
         ("system", f"{found.os} {found.os_version} {found.arch}, systemd {found.systemd or 'does not run'}"),
+        ("release", f"{release.tag} by {method}: {known} on such a host"),
         ("python", found.python or "none"),
         ("memory", f"{found.memory_mib} MiB"),
         ("free", ", ".join(f"{folder} {mib} MiB" for folder, mib in found.free_mib.items())),
         ("tools", " ".join(sorted(found.tools))),
     ]
-    return Checked(data, rows, problems, remedy(found))
+    return Checked(data, rows, problems, remedy(found, wanted))
 
 
 def _record(wanted: Wanted) -> Host:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pyinfra_hermes.deploys.model.manifests import overlay_from
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.transport import CONNECT_KWARGS
 
 from .hosts import login_of
 from .problems import translate
+from .releases.overlay_file import read
 from .specification import secrets_of, specification
 from .ssh.openssh import Login
 from .state.records import Instance
@@ -55,6 +57,7 @@ def fleet(state: State | None = None) -> Hosts:
 
     from pyinfra_hermes.deploys.hermes import checked
 
+    overlay_from(read)
     try:
         return checked(_hosts(state or State.open()))
     except Exception as error:

@@ -21,6 +21,11 @@ class Entry:
     help: str
 
 
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: lines to type, each at most 76 columns wide."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 class LazyGroup(click.Group):
     """A group whose commands are named in a table: ``--help`` and usage errors import none of them."""
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 from pyinfra_hermes.deploys import redacting
+from pyinfra_hermes.deploys.model import manifests
 
 from . import begun
 from .exits import Exit
@@ -22,7 +23,7 @@ _COMMANDS = "pyinfra_hermes.cli.commands"
 _EPILOG = """\b
 First steps:
   clm host add wolf-i --address 192.0.2.10 --user root
-  clm provider add local --type ollama --url http://192.0.2.20:11434 --model llama3.1:8b
+  clm provider add local -t ollama --url http://gpu:11434 --model qwen3:8b
   clm agent install --type hermes --host wolf-i --name maurice
   clm agent configure maurice --provider local
   clm chat maurice
@@ -46,9 +47,13 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
         "integration": Entry(f"{_COMMANDS}.integration", "integration", "Integrations that agents work with."),
         "agent": Entry(f"{_COMMANDS}.agent", "agent", "Install, configure, run and remove agents."),
         "chat": Entry(f"{_COMMANDS}.chat", "chat", "Talk to an agent."),
+        "upgrade": Entry(f"{_COMMANDS}.rollout", "upgrade_many", "Give many agents a later release."),
         "ps": Entry(f"{_COMMANDS}.ps", "ps", "Show all agents and how they are."),
+        "metrics": Entry(f"{_COMMANDS}.metrics", "metrics", "Print how all agents are for Prometheus."),
+        "doctor": Entry(f"{_COMMANDS}.doctor", "doctor", "Check this machine, hosts and agents; say what mends it."),
         "state": Entry(f"{_COMMANDS}.state", "state", "Check what is kept on this machine, and restore it."),
         "completion": Entry(f"{_COMMANDS}.completion", "completion", "Let your shell complete commands and names."),
+        "release": Entry(f"{_COMMANDS}.release", "release", "Releases of Hermes: list, pin, verify."),
         "import": Entry(f"{_COMMANDS}.import_", "import_", "Take over what another program knows of the fleet."),
     },
     epilog=_EPILOG,
@@ -81,6 +86,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run ``clm`` and return its exit code."""
     redacting.install()
     begun.nothing()
+    manifests.overlay_from(_overlay)
     if "_CLM_COMPLETE" in os.environ:
         from . import completing
 
@@ -108,6 +114,12 @@ def run(argv: Sequence[str] | None = None) -> int:
             raise
         show(problem)
         return problem.exit
+
+
+def _overlay() -> manifests.Text | None:
+    from .releases.overlay_file import read  # late: no other command needs it
+
+    return read()
 
 
 def _color() -> bool | None:

@@ -32,32 +32,36 @@ def emit(data: Any, format_: str) -> bool:
     elif format_ == "yaml":
         import yaml
 
-        click.echo(
-            yaml.safe_dump(json.loads(json.dumps(data, default=str)), sort_keys=False, allow_unicode=True),
-            nl=False,
-        )
+        value = json.loads(json.dumps(data, default=str))
+        text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+        if not _REORDERING.isdisjoint(text):
+            text = yaml.safe_dump(value, sort_keys=False)  # the same, with escapes instead
+        click.echo(text, nl=False)
     return format_ != "table"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
     """Print rows under headings; ``empty`` when there are none. In a pipe: plain text, no line is cut."""
+    click.echo(render(columns, rows, empty))
+
+
+def render(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> str:
+    """Return rows under headings as :func:`table` prints them, without a line end after the last."""
     if not rows:
-        click.echo(empty)
-        return
+        return empty
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 500)
+    at_terminal = sys.stdout.isatty()
+    console = Console(width=None if at_terminal else 500)
     grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
-    if sys.stdout.isatty():
+    with console.capture() as captured:
         console.print(grid)
-    else:
-        with console.capture() as captured:
-            console.print(grid)
-        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    lines = captured.get().splitlines()
+    return "\n".join(lines if at_terminal else [line.rstrip() for line in lines])
 
 
 def pairs(rows: Sequence[tuple[str, str]], *, err: bool = False) -> None:
@@ -73,6 +77,11 @@ def pairs(rows: Sequence[tuple[str, str]], *, err: bool = False) -> None:
 def plain(text: str) -> str:
     """Return text from another machine without what could steer a terminal or reorder what is read."""
     return "".join(c for c in text if c in "\n\t" or (c.isprintable() and c not in _REORDERING))
+
+
+def visible(text: str) -> str:
+    """Return text from another machine with what could steer a terminal or hide something spelt out instead."""
+    return "".join(c if c in "\n\t" or (c.isprintable() and c not in _REORDERING) else repr(c)[1:-1] for c in text)
 
 
 _REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

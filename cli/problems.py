@@ -42,6 +42,7 @@ def translate(error: Exception) -> Problem | None:
         ("pyinfra_hermes.deploys.model.names", "InvalidName", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.declaration", "InvalidSetting", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.releases", "UnknownRelease", Exit.USAGE),
+        ("pyinfra_hermes.deploys.model.releases.overlay", "InvalidOverlay", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.spec", "InvalidSpec", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.dotenv", "CannotEncode", Exit.USAGE),
         ("pyinfra_hermes.deploys.model.render", "CannotRender", Exit.REFUSED),

@@ -61,6 +61,10 @@ class Progress:
         else:
             self._say(text)
 
+    def tell(self, text: str) -> None:
+        """Say something that stays to be read."""
+        self._print(text)
+
     def _say(self, text: str) -> None:
         if self._status is not None:
             bar, task = self._status

@@ -143,8 +143,7 @@ def remove(reference: str, key: str, *, force: bool, yes: bool) -> str:
     if users and not force:
         raise Problem(
             f"{key} of {scope} is used by {', '.join(users)}",
-            f"Replace it: clm secret set {reference} {key}\n"
-            f"  Or remove it all the same: clm secret remove {reference} {key} --force",
+            "\n  Or ".join(_instead(snapshot, scope, reference, key)),
             Exit.REFUSED,
         )
     if not (yes or force):
@@ -268,6 +267,19 @@ def _users(state: Lookup, scope: str, key: str) -> Iterator[str]:
     for user in owner.users:
         if owner.instance is None or key in _OURS or key in _of_entries(user):
             yield user.key
+
+
+def _instead(state: Lookup, scope: str, reference: str, key: str) -> Iterator[str]:
+    """Say what may be wanted in the place of removing a secret that is used."""
+    if key in _OURS:
+        yield f"Make a new one: clm secret rotate {reference}"
+    else:
+        yield f"Replace it: clm secret set {reference} {key}"
+        instance = owner_of(state, scope).instance
+        for name in instance.agent.channels if instance else ():
+            if name in channels.CATALOGUE and key in {f.key for f in channels.CATALOGUE[name].secrets}:
+                yield f"turn the channel off: clm agent channel disable {reference} {name} --forget"
+    yield f"remove it all the same: clm secret remove {reference} {key} --force"
 
 
 def _of_entries(instance: Instance) -> set[str]:

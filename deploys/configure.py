@@ -11,7 +11,6 @@ from pyinfra_hermes.operations.observing import expect
 
 from .install import CHECK
 from .model import integrations, memory, unit
-from .model.layout import release_directory
 from .model.render import Files, render
 from .model.secret import Secret
 from .model.spec import AgentSpec
@@ -38,6 +37,8 @@ def configure(
     secrets: Mapping[str, Secret],
     chat: bool = True,
     progress: Callable[[str], None] | None = None,
+    what: str = "configure",
+    hold: bool = False,
 ) -> None:
     """
     Bring an installed agent to its specification, running and proven. Unchanged input changes nothing.
@@ -46,6 +47,8 @@ def configure(
     + secrets: its own under the names of secrets.json, its provider's under their fields' names
     + chat: whether a short conversation is part of the proof
     + progress: called with a sentence while the daemon starts
+    + what: what the receipt calls this run
+    + hold: leave open that a change of releases is under way, for :func:`.upgrade.conclude`
 
     Raises :class:`pyinfra_hermes.deploys.model.render.CannotRender` before anything is sent to the host.
 
@@ -59,13 +62,13 @@ def configure(
     """
     rendered: Files = render(spec, secrets)
     paths = rendered.paths
-    python = f"{release_directory(rendered.release.id)}/venv/bin/python"
+    python = f"{spec.release_directory}/venv/bin/python"
     expect(spec.name)
     toolchain.commands(
         name=f"{spec.name}: {CHECK}",
         agent=spec.name,
         wanted=commands_of(spec),
-        path=unit.search_path(spec.name, rendered.release.id),
+        path=unit.search_path(spec.name, spec.release_id),
         leaves={path: value for path, value in rendered.leaves.items() if path[0] in ("mcp_servers", "memory")},
     )
     credentials = []
@@ -144,4 +147,6 @@ def configure(
         after=[started],
         chat=chat,
         progress=progress,
+        what=what,
+        hold=hold,
     )

@@ -61,7 +61,7 @@ def differences(changes: Sequence[Change], files: Files, *, sudo: bool) -> list[
             HermesValues,
             agent=files.paths.agent,
             home=files.paths.home,
-            python=f"{release_directory(files.release.id)}/venv/bin/python",
+            python=f"{release_directory(files.paths.agent, files.release_id)}/venv/bin/python",
             leaves=leaves,
             variables=variables,
             units=units,

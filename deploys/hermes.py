@@ -10,7 +10,7 @@ from pyinfra import host, state
 from pyinfra.api import deploy
 from pyinfra.api.exceptions import DeployError
 
-from pyinfra_hermes.deploys import redacting
+from pyinfra_hermes.deploys import overlaying, redacting
 from pyinfra_hermes.deploys.configure import configure
 from pyinfra_hermes.deploys.install import install
 from pyinfra_hermes.deploys.model.channels import InvalidChannel
@@ -19,6 +19,7 @@ from pyinfra_hermes.deploys.model.render import CannotRender, render
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec, InvalidSpec, check_fleet
 from pyinfra_hermes.deploys.references import UnresolvedSecret, resolve
+from pyinfra_hermes.deploys.upstream import InvalidSource, Upstream
 from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
 from pyinfra_hermes.operations.observing import expect
 
@@ -76,13 +77,22 @@ def checked(hosts: Hosts) -> Hosts:
     for entry in hosts:
         if isinstance(entry, tuple):
             name, data = entry
+            overlaying.lay_over(name, data.get("hermes_manifest"))
             agents = _usable(name, data.get("hermes_agents"), data.get("hermes_secrets"))
             members.extend(_memberships(name, agents))
+            _upstream(name, data)
     try:
         refuse_shared(members)
     except InvalidChannel as error:
         raise DeployError(str(error)) from None
     return hosts
+
+
+def _upstream(host_name: str, data: Any) -> Upstream:
+    try:
+        return Upstream.of(data.get("hermes_installer_base"), data.get("hermes_repository"))
+    except InvalidSource as error:
+        raise DeployError(f"{host_name}: {error}") from None
 
 
 def _memberships(host_name: str, agents: Sequence[tuple[AgentSpec, Mapping[str, Secret]]]) -> list[Membership]:
@@ -107,6 +117,10 @@ def hermes() -> None:
       ``secrets``, references by name (``file:PATH``, ``env:VARIABLE``)
     + hermes_secrets: a function that knows the secrets instead, see :data:`SecretSource`
     + hermes_wheelhouse: folder of wheels to install from, instead of the package index
+    + hermes_installer_base, hermes_repository: where upstream's installer comes from and what it clones, see
+      :class:`pyinfra_hermes.deploys.upstream.Upstream`; ``$HERMES_INSTALLER_BASE`` and ``$HERMES_REPOSITORY`` otherwise
+    + hermes_install_deps: whether to install the Debian packages of programs that the host lacks; no when not given
+    + hermes_manifest: file with releases of your own, laid over the manifest that ships; one for all hosts of a run
     + hermes_chat: whether a short conversation is part of the proof; yes when not given
 
     **Example:**
@@ -117,12 +131,20 @@ def hermes() -> None:
 
         hermes(_sudo=True)
     """
+    overlaying.lay_over(host.name, host.data.get("hermes_manifest"))
     agents = _usable(host.name, host.data.get("hermes_agents"), host.data.get("hermes_secrets"))
     folder = host.data.get("hermes_wheelhouse")
     wheelhouse = Wheelhouse(source=Path(folder).expanduser() if folder else None)
+    upstream = _upstream(host.name, host.data)
     expect(*(spec.name for spec, _ in agents))
     for spec, secrets in agents:
-        install(spec=spec, wheelhouse=wheelhouse)
+        install(
+            spec=spec,
+            wheelhouse=wheelhouse,
+            upstream=upstream,
+            packages=bool(host.data.get("hermes_install_deps")),
+            receipt=spec.provider is None,
+        )
         if spec.provider is None:
             continue
         configure(spec=spec, secrets=secrets, chat=host.data.get("hermes_chat", True))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pyinfra.api import deploy
 
-from pyinfra_hermes.operations import services
+from pyinfra_hermes.operations import receipts, services, snapshots
 from pyinfra_hermes.operations.observing import expect
 
 from .configure import ANSWERS
@@ -31,6 +31,7 @@ def start(spec: AgentSpec, restart: bool = False, progress: Callable[[str], None
         start(spec, _sudo=True)
     """
     expect(spec.name)
+    snapshots.settled(name=f"{spec.name}: what was cut off", agent=spec.name, release=spec.release_id)
     started = services.service(name=f"{spec.name}: service", agent=spec.name, restarted=restart)
     services.healthy(
         name=f"{spec.name}: {ANSWERS}",
@@ -39,6 +40,7 @@ def start(spec: AgentSpec, restart: bool = False, progress: Callable[[str], None
         after=[started],
         chat=False,
         progress=progress,
+        what="restart" if restart else "start",
     )
 
 
@@ -59,3 +61,4 @@ def stop(spec: AgentSpec) -> None:
     """
     expect(spec.name)
     services.service(name=f"{spec.name}: service", agent=spec.name, running=False)
+    receipts.kept(name=f"{spec.name}: receipt", agent=spec.name, what="stop")

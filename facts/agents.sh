@@ -5,12 +5,22 @@
 # of a link for one, so they may say nothing about anybody else. They are ASCII: what is no UTF-8 would end the reading,
 # and some readers end lines where sed(1) does not.
 units=/etc/systemd/system
+line_end='
+'
+# Most of what this costs is starting programs: what the shell can do itself, it does.
+# first WORD FILE: print the word and the first line of a file of root's, when there is one.
+first() {
+    [ -f "$2" ] || return 0
+    line=
+    IFS= read -r line <"$2"
+    printf '%s %s\n' "$1" "$line"
+}
 names=$(
     {
         for name in "$@"; do printf '%s\n' "$name"; done
         getent passwd | awk -F: -v c="$COMMENT" '$5 == c || index($5, c ",") == 1 {print $1}'
         for unit in "$units"/hermes-*.service; do
-            [ -f "$unit" ] && [ "$(head -n 1 "$unit")" = "$HEADER" ] || continue
+            [ -f "$unit" ] && IFS= read -r line <"$unit" && [ "$line" = "$HEADER" ] || continue
             unit=${unit##*/hermes-}
             printf '%s\n' "${unit%.service}"
         done
@@ -25,11 +35,15 @@ listeners=$(ss -Hltnp 2>/dev/null | awk '{
 }')
 [ -z "$listeners" ] || printf '%s\n' "$listeners" | sed 's/^/listener /'
 describe slice "$units/hermes.slice"
+# What the agents' own files say is gathered side by side: one that hangs must not hide its neighbours. Each has a file in
+# memory, with an end: an agent must not be able to fill the memory of whoever asks.
+parts=$(mktemp -d /run/pyinfra-hermes.XXXXXX 2>/dev/null || mktemp -d) || exit 1
+trap 'rm -rf "$parts"' EXIT
 for release in "$RELEASES"/*/RELEASE; do
-    [ -f "$release" ] && printf 'release %s\n' "$(head -n 1 "$release")"
+    first release "$release"
 done
 for tool in "$TOOLS"/*/TOOL; do
-    [ -f "$tool" ] && printf 'tool %s\n' "$(head -n 1 "$tool")"
+    first tool "$tool"
 done
 
 for name in $names; do
@@ -39,21 +53,36 @@ for name in $names; do
     describe dropins "$units/$service.d"
     describe pending_restart "$PENDING/$name.restart"
     describe pending_proof "$PENDING/$name.proof"
-    [ -f "$PENDING/$name.leaves" ] && printf 'set_leaves %s\n' "$(head -n 1 "$PENDING/$name.leaves")"
-    [ -f "$PENDING/$name.seeds" ] && printf 'seeds %s\n' "$(head -n 1 "$PENDING/$name.seeds")"
+    first before "$PENDING/$name.before"
+    for record in "$PENDING/$name.snapshots"/*/meta; do
+        first snapshot "$record"
+    done
+    [ -s "$PENDING/$name.receipts" ] && printf 'receipt %s\n' "$(tail -n 1 "$PENDING/$name.receipts")"
+    first set_leaves "$PENDING/$name.leaves"
+    first seeds "$PENDING/$name.seeds"
+    for record in "$PENDING/$name.installed"/*; do
+        first installed "$record"
+    done
+    if [ -d "$PENDING/$name.installer" ]; then
+        printf 'installer %s %s %s\n' "$(systemctl show "hermes-install-$name.service" -p ActiveState --value 2>/dev/null)" \
+            "$(head -n 1 "$PENDING/$name.installer/release" 2>/dev/null)" "$(head -n 1 "$PENDING/$name.installer/result" 2>/dev/null)"
+    fi
     [ -e "/var/lib/systemd/linger/$name" ] && echo 'linger yes'
     if [ -f "$units/$service" ]; then
         # Times in UTC: those of the daemon itself are, and are compared with them.
-        TZ=UTC systemctl show "$service" -p LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus \
-            -p MainPID,NeedDaemonReload,MemoryCurrent,ActiveEnterTimestamp,ActiveEnterTimestampMonotonic 2>/dev/null | sed 's/^/unit /'
-        main=$(systemctl show "$service" -p MainPID --value 2>/dev/null)
+        shown=$(TZ=UTC systemctl show "$service" -p LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus \
+            -p MainPID,NeedDaemonReload,MemoryCurrent,MemoryHigh,MemoryMax,TasksCurrent,TasksMax,CPUUsageNSec \
+            -p ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,StateChangeTimestamp 2>/dev/null)
+        printf '%s\n' "$shown" | sed 's/^/unit /'
+        main=${shown#*MainPID=} main=${main%%"$line_end"*}
     else
         main=0
     fi
     entry=$(getent passwd "$name") || { [ ! -e "/home/$name" ] || describe home "/home/$name"; continue; }
     printf 'account %s\n' "$entry"
-    uid=$(printf %s "$entry" | cut -d: -f3) gid=$(printf %s "$entry" | cut -d: -f4) home=$(printf %s "$entry" | cut -d: -f6)
-    comment=$(printf %s "$entry" | cut -d: -f5)
+    IFS=: read -r _ _ uid gid comment home _ <<ENTRY
+$entry
+ENTRY
     # An account that is not ours is none of our business: nothing of it is looked at.
     [ "${comment%%,*}" = "$COMMENT" ] || continue
     total=0 stray=0
@@ -63,10 +92,24 @@ for name in $names; do
     done
     printf 'processes %s %s\n' "$total" "$stray"
     describe home "$home"
-    release=$(sed -n "s|^ExecStart=.*$RELEASES/\([^/]*\)/.*|\1|p" "$units/$service" 2>/dev/null)
-    port=$(printf '%s\n' "$listeners" | awk -v pid="$main" '$3 == pid && pid > 0 {print $2; exit}')
-    setpriv --reuid="$uid" --regid="$gid" --clear-groups --inh-caps=-all --no-new-privs \
+    bin=$(sed -n 's|^ExecStart=.* \(/[^ ]*\)/hermes gateway run$|\1|p' "$units/$service" 2>/dev/null)
+    release=${bin%/venv/bin}
+    [ -z "$bin" ] || printf 'runs %s\n' "${release##*/}"
+    port=
+    while read -r _ number pid; do
+        [ "$pid" != "$main" ] || [ "$pid" = 0 ] || { port=$number; break; }
+    done <<LISTENERS
+$listeners
+LISTENERS
+    # The agent may stop what runs as itself, keep it from ending, or have a process of its own keep the pipe open: it is
+    # root that ends this, and that stops reading.
+    timeout -k 1 10 setpriv --reuid="$uid" --regid="$gid" --clear-groups --inh-caps=-all --no-new-privs \
         env -i HOME="$home" PATH="$PATH" LC_ALL=C CONTENTS="$CONTENTS" \
-        timeout 30 sh -c "cd / && $INSIDE" sh "$home" "$RELEASES/$release/venv/bin/python" "${port:-0}" </dev/null 2>/dev/null |
-        tr '\000-\010\013-\037\177-\377' '?' | sed 's/^/own /'
+        sh -c "cd / && $INSIDE" sh "$home" "$bin/python" "${port:-0}" </dev/null 2>/dev/null |
+        timeout -k 1 11 cat |
+        tr '\000-\010\013-\037\177-\377' '?' | own "$MOST" >"$parts/$name" &
+done
+wait
+for name in $names; do
+    [ ! -s "$parts/$name" ] || { printf 'agent %s\n' "$name" && cat "$parts/$name"; }
 done

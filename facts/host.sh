@@ -12,10 +12,10 @@ say boot_id "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
 while read -r key kib _; do
     case $key in MemTotal:) say memory_mib $((kib / 1024)) ;; esac
 done </proc/meminfo
-for directory in / /home /opt /etc /var; do
+for directory in / /home /opt /etc /var /tmp; do
     say "free_mib:$directory" "$(df -Pm "$directory" 2>/dev/null | awk 'NR==2 {print $4}')"
 done
-for tool in rg ffmpeg python3 curl ss setpriv flock useradd userdel sha256sum base64 getent sudo; do
+for tool in rg ffmpeg python3 curl ss setpriv flock useradd userdel sha256sum base64 getent sudo git xz bash tar; do
     path=$(command -v "$tool") && say "tool:$tool" "$path"
 done
 if command -v python3 >/dev/null; then

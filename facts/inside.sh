@@ -6,6 +6,8 @@ describe env "$hermes/.env"
 describe config "$hermes/config.yaml"
 describe memories "$hermes/memories"
 describe soul "$hermes/SOUL.md"
+# Its size only: it can be large, and it changes all the time.
+stat --printf 'path state_db|%F|%a|%U|%G|%s|-\n' -- "$hermes/state.db" 2>/dev/null
 describe code "$hermes/code"
 describe credentials "$hermes/credentials"
 for file in "$hermes"/credentials/*; do
@@ -15,24 +17,50 @@ for file in "$hermes"/mcp-tokens/*.json; do
     case ${file##*/} in *[!A-Za-z0-9._-]*) ;; *) describe "mcp-tokens/${file##*/}" "$file" ;; esac
 done
 
+for program in "$hermes"/releases/*/venv/bin/hermes; do
+    [ -x "$program" ] || continue
+    program=${program%/venv/bin/hermes}
+    case ${program##*/} in *[!A-Za-z0-9.-]*) ;; *) printf 'tree %s\n' "${program##*/}" ;; esac
+done
+
 if [ -x "$python" ]; then
-    timeout 10 "$python" -I -c "$CONTENTS" "$hermes" 2>/dev/null || echo 'config_error cannot be read'
+    timeout 8 "$python" -I -c "$CONTENTS" "$hermes" 2>/dev/null || echo 'config_error cannot be read'
 fi
 
 [ -f "$hermes/.env" ] || exit 0
 key=$(sed -n 's/^API_SERVER_KEY=\([0-9a-f]\{64\}\)$/\1/p' "$hermes/.env" | tail -n 1)
 printf 'env_port %s\n' "$(sed -n 's/^API_SERVER_PORT=\([0-9]\{1,5\}\)$/\1/p' "$hermes/.env" | tail -n 1)"
 printf 'env_key %s\n' "$([ -n "$key" ] && echo valid || echo invalid)"
+
+# How the last question to its model ended, by the daemon's own log: "turn answered|failed TIME REASON". Nothing of the
+# text is told, but the HTTP status. What a user wrote is in that log, too, never where a line begins.
+head='^[-0-9]{10} [0-9:,]{12} [A-Z]+ (\[.[^]]*\] )*[A-Za-z_.]+: (\[.[^]]*\] )*'
+turn=$(tail -c 8388608 "$hermes/logs/agent.log" 2>/dev/null |
+    grep -aE "$head"'(API call #[0-9]+: |API call failed after [0-9]+ retries|Non-retryable client error)' | tail -n 1 | head -c 2000)
+if [ -n "$turn" ]; then
+    case $turn in
+        *'API call #'*) word=answered reason=- ;;
+        *[Cc]'onnection error'* | *'imed out'* | *'imeout'*) word=failed reason=connection ;;
+        *) word=failed reason=$(printf '%s\n' "$turn" | sed -nE 's/.*(HTTP|Error code:) ([0-9]{3}).*/\2/p' | head -n 1) ;;
+    esac
+    printf 'turn %s %s %s\n' "$word" "$(date -d "${turn%%,*}" +%s 2>/dev/null || echo 0)" "${reason:--}"
+fi
 [ "$port" != 0 ] || exit 0
 
-# ask NAME PATH: "answer NAME STATUS BODY", the body on one line. The key reaches curl on its standard input.
-ask() {
-    body=$(printf 'silent\nmax-time = 3\nurl = "http://127.0.0.1:%s%s"\nheader = "Authorization: Bearer %s"\nwrite-out = "\\n%%{http_code}"\n' \
-        "$port" "$2" "$key" | curl -q -K - 2>/dev/null | head -c 65536 | tr '\r\n' '  ')
-    printf 'answer %s %s %s\n' "$1" "${body##* }" "${body% *}"
+# "answer NAME STATUS BODY", the body on one line. The key reaches curl on its standard input. One that does not answer
+# the first question is not asked the others: that would be six more seconds.
+ask() { printf 'url = "http://127.0.0.1:%s%s"\nheader = "Authorization: Bearer %s"\nwrite-out = "\036%%{http_code} "\nmax-time = 3\n' "$port" "$1" "$key"; }
+set -- health
+[ -z "$key" ] || set -- health detailed models
+{
+    printf 'silent\nfail-early\n'
+    ask /health
+    [ -z "$key" ] || { echo next && ask /health/detailed && echo next && ask /v1/models; }
+} | curl -q -K - 2>/dev/null | head -c 196608 | tr '\r\n\036' '  \n' | {
+    IFS= read -r body
+    for name in "$@"; do
+        IFS= read -r rest || [ -n "$rest" ] || break
+        printf 'answer %s %s %s\n' "$name" "${rest%% *}" "$body"
+        body=${rest#* }
+    done
 }
-ask health /health
-if [ -n "$key" ]; then
-    ask detailed /health/detailed
-    ask models /v1/models
-fi

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .leaves import Difference, Json, KeyPath, difference, leaf_key
+from .receipts import Receipt
 from .script import ACCOUNT_COMMENT, END
+from .snapshots import Snapshot
 
 
 class CutOff(ValueError):
@@ -94,6 +96,13 @@ class UnitState:
     since: str
     #: Seconds since the unit became active; None while it is not.
     age_seconds: int | None = None
+    #: When it last became what it is now, as systemctl(1) prints it in UTC.
+    changed: str = ""
+    tasks: int | None = None
+    tasks_max: int | None = None
+    memory_high: int | None = None
+    memory_max: int | None = None
+    cpu_seconds: float | None = None
 
     @property
     def running(self) -> bool:
@@ -106,6 +115,17 @@ class Answer:
 
     status: int
     body: Any
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How the last question to an agent's model ended, by the daemon's own log."""
+
+    answered: bool
+    #: Seconds since the epoch, by the clock of the host; 0 when the log does not tell.
+    at: int
+    #: ``connection``, an HTTP status, or empty where the log tells neither.
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -125,6 +145,17 @@ class Release:
     version: str
     calver: str
     python: str
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An installation by upstream's installer, under way or ended, as root has it on record."""
+
+    release: str
+    #: Whether it is under way.
+    active: bool
+    #: How it ended, in words; None while it has not, and after a host that went down in the middle of it.
+    result: str | None
 
 
 @dataclass(frozen=True)
@@ -160,10 +191,26 @@ class AgentState:
     config_error: str | None = None
     env_port: int | None = None
     env_key_valid: bool = False
+    #: Complete releases of the agent's own, by their ids. Root has them on record, and their programs are there.
+    releases: Mapping[str, Release] = field(default_factory=dict)
+    #: What upstream's installer does for the agent, or last did.
+    installation: Installation | None = None
+    #: Id of the release that the unit starts.
+    runs: str | None = None
+    #: What is to be gone back to when the change under way fails; a run that was cut off left it, too.
+    under_way: Snapshot | None = None
+    #: What is kept of states that worked, the oldest first.
+    snapshots: tuple[Snapshot, ...] = ()
+    #: What was applied last, as root has it on record.
+    last_change: Receipt | None = None
     unit: UnitState | None = None
     #: The port that the unit's own main process listens on.
     listening: Listener | None = None
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    #: The last question to its model, as the agent's own files tell it.
+    turn: Turn | None = None
+    #: Its files had more to say than anybody reads: what they told is not all.
+    cut: bool = False
 
     @property
     def ours(self) -> bool:
@@ -236,6 +283,8 @@ class AgentState:
             found.append("record of leaves")
         if self.seeds is not None:
             found.append("record of seeds")
+        if self.installation is not None:
+            found.append("record of the installer")
         if self.linger:
             found.append("linger")
         if self.processes:
@@ -247,8 +296,10 @@ _SILENT = Answer(0, None)
 _PENDING = ("pending_restart", "pending_proof")
 
 # What facts/inside.sh prints.
-_OWN_WORDS = frozenset({"path", "leaf", "config_error", "variable", "credential", "env_port", "env_key", "answer"})
-_OWN_PATHS = frozenset({"hermes", "env", "config", "memories", "soul", "code"})
+_OWN_WORDS = frozenset(
+    {"path", "leaf", "config_error", "variable", "credential", "env_port", "env_key", "answer", "tree", "turn"}
+)
+_OWN_PATHS = frozenset({"hermes", "env", "config", "memories", "soul", "code", "state_db"})
 
 
 @dataclass(frozen=True)
@@ -266,6 +317,10 @@ class Observation:
     def agent(self, name: str) -> AgentState:
         """Return the state of an agent; one without any trace is an empty state."""
         return self.agents.get(name, AgentState(name))
+
+    def has_release(self, agent: str, release: str) -> bool:
+        """Tell whether a release is complete: one that all agents share, or one of this agent's own."""
+        return release in self.releases or release in self.agent(agent).releases
 
     def listener(self, port: int) -> Listener | None:
         """Return who listens on a port."""
@@ -356,6 +411,9 @@ class _Collected:
         self.leaves: dict[str, str] = {}
         self.variables: dict[str, str] = {}
         self.credentials: list[CopiedCredential] = []
+        self.installed: dict[str, Release] = {}
+        self.trees: set[str] = set()
+        self.snapshots: list[Snapshot] = []
         self.answers: dict[str, Answer] = {}
 
     def take_own(self, line: str) -> None:
@@ -383,6 +441,14 @@ class _Collected:
         elif word == "credential":
             pool, source = json.loads(rest)
             self.credentials.append(CopiedCredential(str(pool), str(source)))
+        elif word == "installed":
+            release = Release(**json.loads(rest))
+            self.installed[release.id] = release
+        elif word == "tree":
+            self.trees.add(rest)
+        elif word == "snapshot":
+            snapshot = Snapshot.parse(rest)
+            self.snapshots += [] if snapshot is None else [snapshot]
         elif word == "answer":
             name, status, *body = rest.split(" ", 2)
             self.answers[name] = Answer(int(status) if status.isdigit() else 0, _json(body[0] if body else ""))
@@ -408,9 +474,17 @@ class _Collected:
             config_error=self.values.get("config_error"),
             env_port=int(port) if re.fullmatch("[0-9]{1,5}", port := self.values.get("env_port", "")) else None,
             env_key_valid=self.values.get("env_key") == "valid",
+            releases={id: release for id, release in self.installed.items() if id in self.trees},
+            installation=_installation(self.values["installer"]) if "installer" in self.values else None,
+            runs=self.values.get("runs"),
+            under_way=Snapshot.parse(self.values["before"]) if "before" in self.values else None,
+            snapshots=tuple(sorted(self.snapshots, key=lambda snapshot: snapshot.id)),
+            last_change=Receipt.parse(self.values["receipt"]) if "receipt" in self.values else None,
             unit=unit,
             listening=own[0] if own else None,
             answers=self.answers,
+            turn=_turn(self.values["turn"]) if "turn" in self.values else None,
+            cut="cut" in self.values,
         )
 
 
@@ -469,13 +543,23 @@ def _seeds(text: str) -> dict[str, str]:
     return {str(name): str(digest) for name, digest in found.items()} if isinstance(found, dict) else {}
 
 
+def _installation(text: str) -> Installation:
+    state, release, result = (*text.split(" ", 2), "", "")[:3]
+    return Installation(release, state not in ("inactive", "failed", ""), result or None)
+
+
+def _turn(text: str) -> Turn | None:
+    # The agent may have made it up.
+    found = re.fullmatch(r"(answered|failed) ([0-9]{1,12}) (-|connection|[0-9]{3})", text)
+    return None if found is None else Turn(found[1] == "answered", int(found[2]), found[3].strip("-"))
+
+
 def _account(entry: str) -> Account:
     _, _, uid, gid, comment, home, shell = entry.split(":")
     return Account(uid=int(uid), gid=int(gid), home=home, shell=shell, comment=comment)
 
 
 def _unit(values: Mapping[str, str], uptime: int) -> UnitState:
-    memory = values.get("MemoryCurrent", "")
     # Both count from the boot of the kernel, so no clock has to be right.
     entered = int(values.get("ActiveEnterTimestampMonotonic") or 0) // 1_000_000
     return UnitState(
@@ -488,10 +572,21 @@ def _unit(values: Mapping[str, str], uptime: int) -> UnitState:
         exit_status=int(values.get("ExecMainStatus") or 0),
         main_pid=int(values.get("MainPID") or 0),
         needs_reload=values.get("NeedDaemonReload") == "yes",
-        memory_bytes=int(memory) if memory.isdigit() and int(memory) < 2**63 else None,
+        memory_bytes=_amount(values.get("MemoryCurrent")),
         since=values.get("ActiveEnterTimestamp", ""),
         age_seconds=max(0, uptime - entered) if entered and values.get("ActiveState") == "active" else None,
+        changed=values.get("StateChangeTimestamp", ""),
+        tasks=_amount(values.get("TasksCurrent")),
+        tasks_max=_amount(values.get("TasksMax")),
+        memory_high=_amount(values.get("MemoryHigh")),
+        memory_max=_amount(values.get("MemoryMax")),
+        cpu_seconds=None if (cpu := _amount(values.get("CPUUsageNSec"))) is None else cpu / 1e9,
     )
+
+
+def _amount(text: str | None) -> int | None:
+    # "[not set]" and "infinity" are none, nor is the highest number there is, which old versions print for both.
+    return int(text) if text and re.fullmatch("[0-9]{1,20}", text) and int(text) < 2**63 else None
 
 
 def _json(text: str) -> Any:

@@ -8,7 +8,8 @@ for unit in "$@"; do
     sed 's/^/line /' "$unit" 2>/dev/null
 done
 [ -x "$python" ] || exit 0
-setpriv --reuid="$agent" --regid="$agent" --clear-groups --inh-caps=-all --no-new-privs \
+timeout -k 1 15 setpriv --reuid="$agent" --regid="$agent" --clear-groups --inh-caps=-all --no-new-privs \
     env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 \
-    timeout 15 "$python" -I -c "$VALUES" "$home/.hermes" "$asked" </dev/null 2>/dev/null |
+    "$python" -I -c "$VALUES" "$home/.hermes" "$asked" </dev/null 2>/dev/null |
+    timeout -k 1 16 cat |
     tr '\000-\010\013-\037\177-\377' '?' | sed 's/^/own /'

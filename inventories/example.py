@@ -31,6 +31,8 @@ hermes = _checked(
                 "hermes_agents": [
                     {
                         "name": "maurice",
+                        # Locked wheels, in seconds; without it upstream's own installer, in minutes.
+                        "method": "wheel",
                         "provider": {
                             "type": "ollama",
                             "url": os.environ.get("HERMES_EXAMPLE_MODEL_URL", "http://127.0.0.1:11434"),

@@ -43,6 +43,8 @@ class Change:
 
 
 _listeners: WeakKeyDictionary[Any, list[Change]] = WeakKeyDictionary()
+#: What was announced on a host while operations ran, and is in no receipt yet.
+_done: WeakKeyDictionary[Any, list[Change]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -64,8 +66,16 @@ def announce(*changes: Change) -> None:
     if not ctx_host.isset():
         return
     host = ctx_host.get()
+    if getattr(ctx_state.get(), "is_executing", False):
+        _done.setdefault(host, []).extend(changes)
     if host in _listeners:
         _listeners[host].extend(changes)
     elif not getattr(ctx_state.get(), "is_executing", False):
         for change in changes:
             logger.info(f"{host.print_prefix}{change}")
+
+
+def told(*, peek: bool = False) -> list[Change]:
+    """Return what operations announced on the current host, in this run and since this was asked last."""
+    host = ctx_host.get()
+    return list(_done.get(host, ())) if peek else _done.pop(host, [])

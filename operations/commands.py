@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pyinfra.api import QuoteString, StringCommand
+from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.leaves import KeyPath
 from pyinfra_hermes.facts.observation import Account
 from pyinfra_hermes.facts.script import PENDING
 
 from .announcing import Change, announce
+from .observing import refusal
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -24,7 +26,9 @@ def refuse(message: str) -> StringCommand:
 
 
 def unobserved() -> StringCommand:
-    """Fail on a host that could not be observed."""
+    """Fail on a host that could not be observed, or where somebody else holds the agent."""
+    if (why := refusal(ctx_host.get())) is not None:
+        return refuse(f"{why}; nothing was changed")
     return refuse("the host could not be observed, see above; nothing was changed")
 
 

@@ -17,6 +17,7 @@ from pyinfra_hermes.facts.observation import AgentState, PathState, seed_digest,
 from .announcing import Action, Change, announce
 from .commands import as_agent, note_leaves, note_restart, note_seeds, refuse, unobserved, write_atomically
 from .observing import changed, observe_agent
+from .snapshots import before_change
 
 
 @operation()
@@ -99,6 +100,7 @@ def link(agent: str, key: str, path: str, target: str) -> Generator[StringComman
         yield refuse(f"{path} is a {found.kind}, not a link; move it away")
     else:
         announce(Change("add" if found is None else "change", path, new=f"link to {target}"))
+        yield from before_change(state)
         yield as_agent(state.account, agent, StringCommand("ln -sfnT --", QuoteString(target), QuoteString(path)))
 
 
@@ -160,6 +162,7 @@ def secret_file(
             yield as_agent(state.account, agent, StringCommand("chmod", QuoteString(mode), "--", QuoteString(path)))
     else:
         announce(*_file_changes(path, found, mode, agent, state, variables or {}))
+        yield from before_change(state)
         yield as_agent(
             state.account,
             agent,
@@ -258,6 +261,7 @@ def config_leaves(
         ctx_host.get().noop(f"file {path} has what we set")
         return
     announce(*_config_changes(path, state, leaves, absent))
+    yield from before_change(state)
     recorded = state.set_leaves or ()
     script = resources.files("pyinfra_hermes.operations").joinpath("config.py.txt").read_text(encoding="utf-8")
     yield as_agent(
@@ -371,6 +375,7 @@ def stale_credentials(
         ctx_host.get().noop(f"file {path} has no copies of credentials that are gone")
         return
     announce(*(Change("remove", path, f"credential_pool.{copy.pool} ({copy.source})", secret=True) for copy in stale))
+    yield from before_change(state)
     script = resources.files("pyinfra_hermes.operations").joinpath("credentials.py.txt").read_text(encoding="utf-8")
     purge = as_agent(
         state.account,
@@ -422,6 +427,7 @@ def no_other_files(agent: str, key: str, path: str, keep: Collection[str] = ()) 
         ctx_host.get().noop(f"directory {path} has no other files")
         return
     announce(*(Change("remove", each, secret=True) for each in others))
+    yield from before_change(state)
     yield as_agent(state.account, agent, StringCommand("rm -f --", *(QuoteString(each) for each in others)))
 
 
@@ -476,6 +482,7 @@ def seeded_files(
         announce(
             Change("add" if found is None else "change", f"{path}/{name}", f"{what[name]}: to be written", secret=True)
         )
+        yield from before_change(state)
         # Killed in between, the file is on record as ours, and is written again.
         begun, done = record | {name: ""}, record | {name: seed_digest(texts[name])}
         yield as_agent(
@@ -490,6 +497,7 @@ def seeded_files(
     if gone:
         others = [f"{path}/{each}" for name in gone for each in _beside(name) if each not in seeds]
         announce(*(Change("remove", f"{path}/{name}", secret=True) for name in gone))
+        yield from before_change(state)
         yield as_agent(
             state.account,
             agent,

@@ -19,6 +19,10 @@ home=$(printf %s "$entry" | cut -d: -f6)
 if [ -e "$units/$service" ]; then
     [ "$(head -n 1 "$units/$service")" = "$header" ] || die "$units/$service was not made by pyinfra-hermes; nothing was removed"
 fi
+# An installation that is under way would go on making files; what ends it is not needed any more.
+rm -f -- "$pending/$agent.installer/end.sh"
+systemctl stop "hermes-install-$agent.service" 2>/dev/null
+systemctl reset-failed "hermes-install-$agent.service" 2>/dev/null
 systemctl disable --quiet --now "$service" 2>/dev/null
 systemctl kill --signal=KILL "$service" 2>/dev/null
 rm -rf -- "$units/$service" "$units/$service.part" "$units/multi-user.target.wants/$service"
@@ -28,10 +32,14 @@ done
 rm -f -- "$pending/$agent.restart" "$pending/$agent.proof" "$pending/$agent.leaves" "$pending/$agent.leaves.part" \
     "$pending/$agent.seeds" "$pending/$agent.seeds.part" \
     "$pending/$agent.arrival" "$pending/$agent.arrival.part"
+rm -f -- "$pending/$agent.before" "$pending/$agent.before.part" "$pending/$agent.receipts"
+rm -rf -- "$pending/$agent.snapshots"
+rm -rf -- "$pending/$agent.installer" "$pending/$agent.installed"
 rmdir -- "$pending" 2>/dev/null
-# The slice goes with the last agent.
+# The slice goes with the last agent, and what writes metrics.
 if ! grep -qsxF "$header" "$units"/hermes-*.service; then
     rm -f -- "$units/hermes.slice"
+    [ ! -x /opt/pyinfra-hermes/metrics.sh ] || /opt/pyinfra-hermes/metrics.sh --remove
 fi
 systemctl daemon-reload
 systemctl reset-failed "$service" 2>/dev/null

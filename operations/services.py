@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -13,11 +14,13 @@ from pyinfra.api.operation import OperationMeta
 from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.observation import AgentState, PathState
-from pyinfra_hermes.facts.script import PENDING, await_start
+from pyinfra_hermes.facts.receipts import Receipt
+from pyinfra_hermes.facts.script import PENDING, await_start, start_functions
 from pyinfra_hermes.facts.starting import HermesStart
 
+from . import receipts, snapshots
 from .announcing import Change, announce
-from .commands import note_restart, pending, refuse, unobserved
+from .commands import note_restart, pending, unobserved
 from .observing import changed, forget, observe, observe_agent
 
 _SYSTEMD = "/etc/systemd/system"
@@ -72,6 +75,7 @@ def unit(agent: str, service: str, slice: str) -> Generator[StringCommand, None,
         announce(*(Change("add" if found[path] is None else "change", path) for path in wrong))
         if not wrong:
             announce(Change("do", "systemd", "reload, as a unit is newer than what it runs"))
+        yield from snapshots.before_change(state)
         yield _write_units(agent, wrong)
         forget()
     else:
@@ -161,6 +165,8 @@ def healthy(
     chat: bool = True,
     timeout: int = 180,
     progress: Callable[[str], None] | None = None,
+    what: str = "configure",
+    hold: bool = False,
 ) -> Generator[StringCommand, None, None]:
     """
     Prove that an agent serves: its unit runs and stays up, its own process holds the port, and it answers.
@@ -171,9 +177,11 @@ def healthy(
     + chat: also have one short conversation, which shows that its model answers
     + timeout: seconds to wait for a start; channels that cannot be reached take up to 30 each
     + progress: called with a sentence while waiting
+    + what: what the receipt calls this run
+    + hold: leave open that a change is under way, which :func:`.snapshots.concluded` ends
 
     The host fails with what is wrong and the last lines of the journal, in which values of ``.env`` are
-    blacked out.
+    blacked out. What worked before this run is put back then, and proven, by the same script.
 
     **Example:**
 
@@ -192,34 +200,57 @@ def healthy(
     if state is None:
         yield unobserved()
         return
-    if not any(changed(meta) for meta in after) and not state.proof_pending and _proven(state, port):
+    open_ = state.under_way is not None and not hold
+    if not any(changed(meta) for meta in after) and not state.proof_pending and not open_ and _proven(state, port):
         ctx_host.get().noop(f"agent {agent} answers on port {port}")
         return
     announce(Change("do", f"agent {agent}", "prove that it answers"))
     deadline = time.monotonic() + timeout
-    yield _prove(agent, port, chat)
+    proof = _Proof(agent, port, chat, hold, receipts.receipt(state, what))
+    yield proof.command()
     forget()
     while not _proven(seen := observe_agent(agent), port) or (seen is not None and seen.proof_pending):
         start = ctx_host.get().get_fact(HermesStart, agent=agent, port=port, seconds=_SLICE)
         if start is None or start.word == "failed":
-            yield refuse(f"agent {agent} does not serve: {start.detail if start else 'the host could not be asked'}")
+            why = start.detail if start else "the host could not be asked"
+            yield proof.command(failed=why.partition("\n")[0])
             return
         if start.word == "listening" or time.monotonic() > deadline:
             # Either it answers now, or this says what is wrong.
-            yield _prove(agent, port, chat)
+            yield proof.command(last=True)
             forget()
+            # Nobody needs it here: whoever ran this says what of its channels came up.
+            observe_agent(agent)
             return
         if progress is not None:
             progress(start.detail)
 
 
-def _prove(agent: str, port: int, chat: bool) -> StringCommand:
-    script = (
-        await_start(agent, port, _SLICE)
-        + f"PROVE={shlex.quote(_packaged('prove.py.txt'))}\nPENDING={PENDING}\n"
-        + _packaged("prove.sh")
-    )
-    return StringCommand("sh -s --", QuoteString(agent), str(port), "chat" if chat else "no-chat", _stdin=script)
+@dataclass(frozen=True)
+class _Proof:
+    """The script that proves an agent, goes back when it does not serve, and keeps a receipt of either."""
+
+    agent: str
+    port: int
+    chat: bool
+    hold: bool
+    receipt: Receipt
+
+    def command(self, *, last: bool = False, failed: str | None = None) -> StringCommand:
+        """Return it; with ``failed`` it need not look whether the agent started."""
+        if failed is None:
+            began = await_start(self.agent, self.port, _SLICE)
+        else:
+            began = f"{start_functions()}result={shlex.quote(f'failed {failed}')}\n"
+        script = (
+            began
+            + snapshots.prover()
+            + snapshots.functions()
+            + receipts.functions(self.receipt)
+            + resources.files("pyinfra_hermes.operations").joinpath("prove.sh").read_text(encoding="utf-8")
+        )
+        words = ("chat" if self.chat else "no-chat", "hold" if self.hold else "settle", "last" if last else "more")
+        return StringCommand("sh -s --", QuoteString(self.agent), str(self.port), *words, _stdin=script)
 
 
 def _proven(state: AgentState | None, port: int) -> bool:
@@ -245,7 +276,3 @@ def _write_units(agent: str, texts: Mapping[str, str]) -> StringCommand:
             ";",
         ]
     return StringCommand(*bits, "systemctl daemon-reload")
-
-
-def _packaged(name: str) -> str:
-    return resources.files("pyinfra_hermes.operations").joinpath(name).read_text(encoding="utf-8")

@@ -26,6 +26,22 @@ def is_possible() -> bool:
     return hasattr(client, "exec_command")
 
 
+def begin(command: StringCommand, **arguments: Any) -> tuple[Any, Any, Any]:
+    """
+    Start a command on the current host and return its standard input, output and error, as paramiko has them.
+
+    It has the rights of the current operation, and those that pyinfra's global arguments give it here.
+    """
+    host = ctx_host.get()
+    for name in ("_sudo", "_sudo_user", "_doas", "_su_user"):
+        if value := (host.current_op_global_arguments or {}).get(name):
+            arguments.setdefault(name, value)
+    actual = make_unix_command_for_host(ctx_state.get(), host, command, **arguments).get_raw_value()
+    client: Any = host.connector.client
+    stdin, stdout, stderr = client.exec_command(actual)
+    return stdin, stdout, stderr
+
+
 def run(
     command: StringCommand,
     feed: Iterator[bytes] | None = None,
@@ -38,14 +54,7 @@ def run(
     be compressed then.
     Raises :class:`Interrupted` when it fails; what ``feed`` and ``read`` raise ends the command, and comes through.
     """
-    host = ctx_host.get()
-    arguments: dict[str, Any] = {}
-    for name in ("_sudo", "_sudo_user", "_doas", "_su_user"):
-        if value := (host.current_op_global_arguments or {}).get(name):
-            arguments[name] = value
-    actual = make_unix_command_for_host(ctx_state.get(), host, command, **arguments).get_raw_value()
-    client: Any = host.connector.client
-    stdin, stdout, stderr = client.exec_command(actual)
+    stdin, stdout, stderr = begin(command)
     printed, whole = b"", True
     try:
         unread = _feed(stdin, feed) if feed is not None else None

@@ -255,7 +255,7 @@ def _put(state: State, instance: Instance, archive: Archive, wanted: Restoring, 
             )
         lived.append(live)
 
-    prove = partial(configure, spec=spec, secrets=known, chat=wanted.chat, progress=progress.waiting)
+    prove = partial(configure, spec=spec, secrets=known, chat=wanted.chat, progress=progress.waiting, what="restore")
     deploys: Deploys = [
         put_back(archive, agent.name, stop=wanted.stop),
         *([prove] if ready else []),
@@ -439,7 +439,8 @@ def _refuse_without_home(seen: AgentState, instance: Instance) -> None:
 
 def _release(seen: AgentState, releases: Any) -> str | None:
     link = seen.paths.get("code")
-    found = releases.get((link.detail or "").rpartition("/")[2]) if link is not None else None
+    known = {**releases, **seen.releases}
+    found = known.get((link.detail or "").rpartition("/")[2]) if link is not None else None
     return None if found is None else f"{found.version} ({found.calver})"
 
 

@@ -153,7 +153,7 @@ def _install(plan: _Plan) -> None:
     wheelhouse = Wheelhouse(source=plan.wanted.wheelhouse)
     deploys = [
         plan.note("copying"),
-        partial(install, spec=plan.spec, wheelhouse=wheelhouse),
+        partial(install, spec=plan.spec, wheelhouse=wheelhouse, progress=plan.progress.waiting),
         # After a run that was killed it may be running, and must not beside the old one.
         partial(stop, spec=plan.spec),
     ]
@@ -361,7 +361,7 @@ def _planned(
     spec, known = specification(snapshot, new), secrets_of(snapshot, instance)
     render(spec, known)
     release = manifest().release(spec.release)
-    if found := problems(there, spec.name, release.id, port, requirements(release)):
+    if found := problems(there, spec.name, spec.release_id, port, requirements(release, spec.method)):
         listed = "\n".join(f"- {line}" for line in found)
         raise Problem(
             f"{target.name} is not ready; agent {spec.name} serves on {instance.host.name} as before:\n{listed}",

@@ -13,8 +13,9 @@ from pyinfra_hermes.deploys.model.channels.checking import judged
 from pyinfra_hermes.deploys.model.channels.sharing import Membership, refuse_shared
 from pyinfra_hermes.deploys.model.declaration import Field, InvalidSetting, Value
 from pyinfra_hermes.deploys.model.probing import Verdict
+from pyinfra_hermes.deploys.model.releases import manifest
 from pyinfra_hermes.deploys.model.secret import Secret
-from pyinfra_hermes.deploys.model.spec import AgentSpec, InvalidSpec, check_fleet
+from pyinfra_hermes.deploys.model.spec import AgentSpec, InvalidSpec, check_fleet, lacking
 from pyinfra_hermes.deploys.references import UnresolvedSecret
 
 from .. import asking
@@ -69,6 +70,13 @@ def change(reference: str, choices: ChannelChoices, *, allow_open: bool = False,
         changed = now.secrets_changed or before != now.agent.model_dump(warnings=False)
     after = state.read().agent(instance.key)
     return Changed(after, changed, tuple(_nobody(after.agent, choices)), kept)
+
+
+def refuse_lacking(instance: Instance, name: str) -> None:
+    """Refuse a channel that the agent's release does not have."""
+    why = lacking(channels.channel(name), manifest().release(instance.agent.release))
+    if why is not None:
+        raise Problem(why, f"Give it a later one: clm agent upgrade {instance.agent.name}", Exit.USAGE)
 
 
 def confirm_opening(instance: Instance, choices: ChannelChoices, allowed: bool) -> None:
@@ -199,8 +207,8 @@ def _nobody(agent: Agent, choices: ChannelChoices) -> Iterator[str]:
         if declaration.admits_nobody(options) and name not in opened(agent):
             yield (
                 f"Nobody is allowed to use {name} yet: who writes to it gets a pairing code, which counts once "
-                f"somebody runs 'hermes pairing approve {name} CODE' as the agent on its host. Name people instead: "
-                f"--{declaration.admits[0].replace('_', '-')}"
+                f"somebody runs: clm agent exec {agent.name} -- hermes pairing approve {name} CODE\n"
+                f"  Name people instead: --{declaration.admits[0].replace('_', '-')}"
             )
 
 

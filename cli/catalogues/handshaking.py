@@ -106,7 +106,7 @@ def _talk(
     seconds: int,
 ) -> Mapping[str, Any] | None:
     agent, tools = instance.agent, kind.tools(options)
-    release = manifest().release(agent.release).id
+    release = manifest().release(agent.release).id_of(agent.method)
     wanted = json.dumps(kind.opened(options, secrets)).encode()
     lines = base64.encodebytes(wanted).decode().rstrip("\n")
     script = resources.files("pyinfra_hermes.cli").joinpath("handshake.py.txt").read_text(encoding="utf-8")
@@ -114,7 +114,7 @@ def _talk(
         agent.name,
         Layout(agent.name).home,
         unit.search_path(agent.name, release),
-        f"{release_directory(release)}/venv/bin/python",
+        f"{release_directory(agent.name, release)}/venv/bin/python",
         str(seconds),
     ]
     present = " && ".join(f"[ -x {tool.program(tool.programs[0])} ]" for tool in tools) or "true"

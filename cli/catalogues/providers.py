@@ -22,6 +22,12 @@ from .recorded import Edited
 _STAGES_OF_A_PROVIDER: tuple[Stage, ...] = ("providers", "validate")
 
 
+def refuse_known(state: Lookup, name: str) -> None:
+    """Refuse a name that a provider has already."""
+    if name in state.providers:
+        raise Problem(f"Provider {name!r} already exists", f"Change it: clm provider edit {name}", Exit.REFUSED)
+
+
 def add_provider(name: str, declaration: ProviderType, answers: Answers) -> None:
     """Take a provider and its keys on record, both or neither."""
     names.provider_name(name)
@@ -30,8 +36,7 @@ def add_provider(name: str, declaration: ProviderType, answers: Answers) -> None
     if answers.secrets:
         state.unlock()
     with state.transaction() as tx:
-        if name in tx.providers:
-            raise Problem(f"Provider {name!r} already exists", "clm provider list", Exit.REFUSED)
+        refuse_known(tx, name)
         tx.providers[name] = Provider(name=name, type=declaration.name, options=options)
         fields.keep_secrets(tx.secrets, provider_scope(name), declaration, answers)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..lazy import Entry, LazyGroup
-from ..output import emit, format_option, pairs, plain
+from ..lazy import Entry, LazyGroup, examples
 
 if TYPE_CHECKING:
+    from pyinfra_hermes.deploys.model.releases import Method
     from pyinfra_hermes.deploys.model.spec import Hardening
 
     from ..state.records import Stage
@@ -30,6 +30,8 @@ _WHEELHOUSE = click.option(
 @click.group(
     cls=LazyGroup,
     table={
+        "status": Entry("pyinfra_hermes.cli.commands.status", "status", "Show how an agent is, asked now, in depth."),
+        "doctor": Entry("pyinfra_hermes.cli.commands.doctor", "agent_doctor", "Find what is wrong, and what mends it."),
         "channel": Entry(
             "pyinfra_hermes.cli.commands.channel", "channel", "Where an agent can be reached, and by whom."
         ),
@@ -39,6 +41,7 @@ _WHEELHOUSE = click.option(
         "integration": Entry(
             "pyinfra_hermes.cli.commands.agent_integration", "integration", "What an agent works with."
         ),
+        "memory": Entry("pyinfra_hermes.cli.commands.memory", "memory", "What it remembers: show, edit, add, delete."),
         "memory-backend": Entry(
             "pyinfra_hermes.cli.commands.memory_backend", "memory_backend", "Where it keeps memories beside its files."
         ),
@@ -47,8 +50,20 @@ _WHEELHOUSE = click.option(
         ),
         "restore": Entry("pyinfra_hermes.cli.commands.backup", "restore", "Put a backup in the place of what it has."),
         "move": Entry("pyinfra_hermes.cli.commands.backup", "move", "Move an agent to another host."),
+        "upgrade": Entry("pyinfra_hermes.cli.commands.rollout", "upgrade", "Give an agent a later release."),
+        "rollback": Entry("pyinfra_hermes.cli.commands.rollout", "rollback", "Bring it back to an earlier release."),
+        "history": Entry("pyinfra_hermes.cli.commands.rollout", "history", "What was done to it, when and by whom."),
         "diff": Entry("pyinfra_hermes.cli.commands.difference", "diff", "Show what a configure would change."),
+        "sessions": Entry("pyinfra_hermes.cli.commands.sessions", "sessions", "Its conversations: list, show, search."),
         "variable": Entry("pyinfra_hermes.cli.commands.extras", "variable", "Variables of an agent's own."),
+        "logs": Entry("pyinfra_hermes.cli.commands.talk", "logs", "Show agents' journals, without credentials."),
+        "tunnel": Entry(
+            "pyinfra_hermes.cli.commands.talk", "tunnel", "Its API on this machine, for any OpenAI client."
+        ),
+        "env": Entry("pyinfra_hermes.cli.commands.talk", "env", "What such a client needs, as variables."),
+        "exec": Entry("pyinfra_hermes.cli.commands.talk", "exec_", "Run a command beside it, in its sandbox."),
+        "shell": Entry("pyinfra_hermes.cli.commands.talk", "shell", "Open a shell beside it, in its sandbox."),
+        "verify": Entry("pyinfra_hermes.cli.commands.verify", "verify", "Prove what must be true of an agent."),
     },
 )
 def agent() -> None:
@@ -59,7 +74,13 @@ def agent() -> None:
     """
 
 
-@agent.command()
+@agent.command(
+    epilog=examples(
+        "clm agent install --host wolf-i --name maurice --method wheel",
+        "clm agent install --host wolf-i --name agnes --release latest --install-deps",
+        "clm agent install --from maurice.yaml",
+    )
+)
 @click.option(
     "--type",
     "type_",
@@ -71,14 +92,39 @@ def agent() -> None:
 @click.option("-H", "--host", help="Host on record.")
 @click.option("-n", "--name", help="Name of the agent and of its account.")
 @click.option(
-    "--from", "source", metavar="FILE", help="Take host, name, port, release and hardening from an agent's file."
+    "--from", "source", metavar="FILE", help="Take host, name, port, release, method, hardening from an agent's file."
 )
 @click.option(
     "-p", "--port", type=int, help="Port of its API, on loopback; the next free one from 8642 when not given."
 )
 @click.option("--release", help="Release of Hermes; the manifest's default when not given.")
+@click.option(
+    "--method",
+    type=click.Choice(["installer", "wheel"]),
+    help="Upstream's own installer, verified, for this agent alone; or locked wheels, shared by the host's agents. "
+    "The one on record, $HERMES_METHOD, or installer, when not given.",
+)
 @_HARDENING
 @_WHEELHOUSE
+@click.option(
+    "--installer-base",
+    metavar="URL",
+    envvar="HERMES_INSTALLER_BASE",
+    show_envvar=True,
+    help="Where upstream's installers lie: a mirror, or a folder here for hosts without a way out.",
+)
+@click.option(
+    "--repository",
+    metavar="URL",
+    envvar="HERMES_REPOSITORY",
+    show_envvar=True,
+    help="What the installer clones: a mirror, or file:/// with a folder on the host.",
+)
+@click.option(
+    "--install-deps",
+    is_flag=True,
+    help="Install the Debian packages of programs that the host lacks; whoever holds apt's locks is waited for.",
+)
 @_VERBOSE
 def install(
     type_: str,
@@ -87,14 +133,19 @@ def install(
     source: str | None,
     port: int | None,
     release: str | None,
+    method: Method | None,
     hardening: Hardening | None,
     wheelhouse: str | None,
+    installer_base: str | None,
+    repository: str | None,
+    install_deps: bool,
     verbose: bool,
 ) -> None:
     """
     Install an agent: account, release, directories, unit, API key. It is neither enabled nor started.
 
-    Everything that the host lacks is reported before anything is made. Safe to repeat.
+    Everything that the host lacks is reported before anything is made. Safe to repeat: an installer that is under way
+    on the host, as it goes on when clm or the connection ends, is waited for.
     """
     for value, option in ((host, "--host"), (name, "--name")):
         if value is None and source is None:
@@ -102,16 +153,22 @@ def install(
 
     from pathlib import Path
 
-    from ..agents import Installation, install, installation
+    from ..agents import install, installation
 
-    folder = Path(wheelhouse) if wheelhouse else None
+    file = None
     if source is not None:
         from ..onboarding.agentfile import AgentFile
 
-        wanted = installation(AgentFile.read(source), host, name, release, port, hardening, folder, verbose)
-    else:
-        assert host is not None and name is not None
-        wanted = Installation(host, name, release, port, hardening, folder, verbose)
+        file = AgentFile.read(source)
+    given = {
+        "host": host, "name": name, "release": release, "method": method, "port": port, "hardening": hardening,
+    }  # fmt: skip
+    folder = Path(wheelhouse) if wheelhouse else None
+    rest = {
+        "wheelhouse": folder, "installers": installer_base, "repository": repository, "packages": install_deps,
+        "verbose": verbose,
+    }  # fmt: skip
+    wanted = installation(file, given, rest)
     changed = install(wanted)
     host, name = wanted.host, wanted.name
     click.echo(
@@ -120,14 +177,27 @@ def install(
     click.echo(f"Next: clm agent configure {name}{f' --from {source}' if source not in (None, '-') else ''}")
 
 
-@agent.command(short_help="Give an agent its provider and channels, and prove it.")
+@agent.command(
+    short_help="Give an agent its provider and channels, and prove it.",
+    epilog=examples(
+        "clm agent configure maurice",
+        "clm agent configure maurice --provider local --model qwen3:8b",
+        "clm agent configure maurice --from maurice.yaml",
+    ),
+)
 @click.argument("name")
 @click.option("--provider", help="Provider on record that the agent thinks with.")
 @click.option("--model", help="Model to use instead of the provider's.")
 @click.option("--channel", "on", multiple=True, metavar="NAME", help="Turn a channel on. Can be given several times.")
-@click.option("--no-channel", "off", multiple=True, metavar="NAME", help="Turn a channel off.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="CHANNEL.FIELD=VALUE", help="A setting of a channel; it turns it on."
+    "--no-channel", "off", multiple=True, metavar="NAME", help="Turn a channel off. Can be given several times."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="CHANNEL.FIELD=VALUE",
+    help="A setting of a channel; it turns it on. Can be given several times.",
 )
 @click.option("--secret-file", multiple=True, metavar="CHANNEL.FIELD=PATH", help="A channel's credential, in a file.")
 @click.option("--secret-stdin", metavar="CHANNEL.FIELD", help="A channel's credential, from standard input.")
@@ -228,7 +298,12 @@ def configure(
         click.echo(f"Agent {name} runs as configured; nothing to do.")
 
 
-@agent.command(short_help="Print an agent as one file, which --from takes.")
+@agent.command(
+    short_help="Print an agent as one file, which --from takes.",
+    epilog=examples(
+        "clm agent export maurice >maurice.yaml", "clm agent export maurice --inline >for-another-machine.yaml"
+    ),
+)
 @click.argument("name")
 @click.option("--inline", is_flag=True, help="Write its provider out instead of its name, for another machine.")
 def export(name: str, inline: bool) -> None:
@@ -242,7 +317,9 @@ def export(name: str, inline: bool) -> None:
     click.echo(export(name, inline=inline), nl=False)
 
 
-@agent.command(short_help="Start an agent, also with its host, and prove it.")
+@agent.command(
+    short_help="Start an agent, also with its host, and prove it.", epilog=examples("clm agent start maurice")
+)
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Start it even though onboarding is incomplete.")
 @_VERBOSE
@@ -254,7 +331,7 @@ def start(name: str, force: bool, verbose: bool) -> None:
     click.echo(f"Agent {name} started." if changed else f"Agent {name} runs; nothing to do.")
 
 
-@agent.command()
+@agent.command(epilog=examples("clm agent stop maurice"))
 @click.argument("name")
 @_VERBOSE
 def stop(name: str, verbose: bool) -> None:
@@ -265,7 +342,7 @@ def stop(name: str, verbose: bool) -> None:
     click.echo(f"Agent {name} stopped." if changed else f"Agent {name} does not run; nothing to do.")
 
 
-@agent.command(short_help="Restart an agent, and prove that it serves.")
+@agent.command(short_help="Restart an agent, and prove that it serves.", epilog=examples("clm agent restart maurice"))
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Restart it even though onboarding is incomplete.")
 @_VERBOSE
@@ -277,7 +354,10 @@ def restart(name: str, force: bool, verbose: bool) -> None:
     click.echo(f"Agent {name} restarted.")
 
 
-@agent.command(short_help="Remove an agent with everything that it has.")
+@agent.command(
+    short_help="Remove an agent with everything that it has.",
+    epilog=examples("clm agent remove maurice", "clm agent remove maurice --host wolf-i --yes"),
+)
 @click.argument("name")
 @click.option("-H", "--host", help="Clean this host of NAME, even when nothing is on record.")
 @click.option("-y", "--yes", "--force", is_flag=True, help="Do not ask.")
@@ -295,86 +375,3 @@ def remove(name: str, host: str | None, yes: bool, local_only: bool, verbose: bo
         click.echo(f"Agent {name} removed.")
     else:
         click.echo(f"There was nothing of agent {name} to remove.")
-
-
-@agent.command()
-@click.argument("name")
-@format_option
-def status(name: str, format_: str) -> None:
-    """Show how an agent is, asked now. Exit 7 when it should serve and does not."""
-    from contextlib import suppress
-
-    from ..exits import Exit
-    from ..fleet import reports
-    from ..state.errors import KeyUnavailable, WrongKey
-    from ..state.store import State
-
-    state = State.open()
-    snapshot = state.read()
-    instance = snapshot.agent(name)
-    with suppress(KeyUnavailable, WrongKey):
-        # Whoever looks at one agent may be asked for the passphrase; the report says what cannot be known without.
-        snapshot.vault.open()
-    [report] = [r for r in reports(state, snapshot, [instance.host]) if r.instance.agent.name == instance.agent.name]
-    if not emit(report.data(), format_):
-        seen, unit = report.seen, report.seen.unit if report.seen else None
-        channels = ", ".join(f"{name} {state}" for name, state in report.channels.items())
-        memory = f"{unit.memory_bytes // 2**20} MiB" if unit and unit.memory_bytes else "not known"
-        rows = [
-            ("agent", instance.key),
-            ("state", f"{report.state}{f': {plain(report.why)}' if report.why else ''}"),
-            ("onboarding", instance.agent.onboarding_state),
-            (
-                "provider",
-                f"{instance.agent.provider or '-'}{f', model {instance.agent.model}' if instance.agent.model else ''}",
-            ),
-            ("release", instance.agent.release),
-            ("address", f"http://127.0.0.1:{instance.agent.port}/v1, on {instance.host.name} only"),
-            ("channels", channels or "-"),
-            (
-                "unit",
-                f"{unit.active} ({unit.sub}), {'enabled' if unit.enabled else 'disabled'}, {unit.restarts} restarts"
-                if unit
-                else "-",
-            ),
-            ("since", unit.since if unit and unit.since else "-"),
-            ("memory", memory),
-            ("hardening", instance.agent.hardening),
-            (
-                "linger",
-                "ENABLED: its own user manager runs outside the sandbox" if seen and seen.linger else "no",
-            ),
-            (
-                "drift",
-                f"not known: {report.drift_unknown}" if report.drift_unknown else ", ".join(report.drift) or "none",
-            ),
-        ]
-        pairs(rows)
-        if report.drift:
-            click.echo(f"\nBring it back: clm agent configure {instance.agent.name}")
-    exits = {
-        "running": Exit.DONE,
-        "stopped": Exit.DONE,
-        "not onboarded": Exit.DONE,
-        "unreachable": Exit.UNREACHABLE,
-    }
-    click.get_current_context().exit(exits.get(report.state, Exit.UNHEALTHY))
-
-
-@agent.command()
-@click.argument("name")
-@click.option(
-    "-n",
-    "--lines",
-    default=50,
-    show_default=True,
-    type=click.IntRange(0, 100_000),
-    help="How many of the last lines.",
-)
-@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
-@click.option("--since", help="Only what is newer, as journalctl takes it: '10 min ago', '2026-05-07 12:00'.")
-def logs(name: str, lines: int, follow: bool, since: str | None) -> None:
-    """Show an agent's journal. Credentials in its .env are blacked out on the host already."""
-    from ..logs import show
-
-    click.get_current_context().exit(show(name, lines=lines, follow=follow, since=since))

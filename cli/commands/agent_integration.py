@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..lazy import examples
 from ..output import emit, format_option, table
 
 
@@ -16,7 +17,7 @@ def integration() -> None:
     """
 
 
-@integration.command()
+@integration.command(epilog=examples("clm agent integration add maurice work search"))
 @click.argument("name")
 @click.argument("integrations", nargs=-1, required=True, metavar="INTEGRATION...")
 def add(name: str, integrations: tuple[str, ...]) -> None:
@@ -31,7 +32,7 @@ def add(name: str, integrations: tuple[str, ...]) -> None:
     click.echo(f"Apply it with: clm agent configure {name}")
 
 
-@integration.command()
+@integration.command(epilog=examples("clm agent integration remove maurice search"))
 @click.argument("name")
 @click.argument("integrations", nargs=-1, required=True, metavar="INTEGRATION...")
 def remove(name: str, integrations: tuple[str, ...]) -> None:
@@ -46,7 +47,7 @@ def remove(name: str, integrations: tuple[str, ...]) -> None:
     click.echo(f"Apply it with: clm agent configure {name}")
 
 
-@integration.command("list")
+@integration.command("list", epilog=examples("clm agent integration list maurice"))
 @click.argument("name")
 @format_option
 def list_(name: str, format_: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..lazy import examples
 from ..output import plain
 
 _PASSPHRASE = click.option(
@@ -22,12 +23,11 @@ _SKIP_CHAT = click.option("--skip-chat", is_flag=True, help="Leave the short con
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  clm agent backup maurice
-  clm agent backup maurice --output /srv/backups
-  clm agent backup maurice --with-secrets --passphrase-file ~/.backup-passphrase
-"""
+    epilog=examples(
+        "clm agent backup maurice",
+        "clm agent backup maurice --output /srv/backups",
+        "clm agent backup maurice --with-secrets --key-file ~/backup.key",
+    )
 )
 @click.argument("name")
 @click.option("-o", "--output", type=click.Path(), help="File to write, or folder to write it in; here when not given.")
@@ -70,11 +70,10 @@ def backup(
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  clm agent restore maurice --from maurice-20260507T120000Z.tar.gz --stop
-  clm agent restore maurice --from maurice-20260507T120000Z.sealed --host wolf-ii --install
-"""
+    epilog=examples(
+        "clm agent restore maurice --from maurice-20260507T120000Z.tar.gz --stop",
+        "clm agent restore maurice --from maurice.sealed --host wolf-ii --install",
+    )
 )
 @click.argument("name")
 @click.option("--from", "source", required=True, type=click.Path(), help="The backup.")
@@ -134,11 +133,7 @@ def _size(number: int) -> str:
 
 
 @click.command(
-    epilog="""\b
-Examples:
-  clm agent move maurice --to wolf-ii
-  clm agent move maurice --to wolf-ii --port 8650
-"""
+    epilog=examples("clm agent move maurice --to wolf-ii", "clm agent move maurice --to wolf-ii --port 8650")
 )
 @click.argument("name")
 @click.option("--to", required=True, help="Host on record that it moves to.")

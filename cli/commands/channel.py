@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from typing_extensions import override
 
 from pyinfra_hermes.deploys.model.channels import CATALOGUE
 from pyinfra_hermes.deploys.model.channels import channel as declared
 
 from ..catalogues import fields
+from ..catalogues.own_help import of_one
+from ..lazy import examples
 from ..output import emit, format_option, table
 
 if TYPE_CHECKING:
@@ -25,26 +26,7 @@ _ALLOW_OPEN = click.option(
 )
 
 
-class _OfOneChannel(click.Command):
-    """A command that takes the fields of every channel, and whose help shows those of the one that is named."""
-
-    @override
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[__name__] = [each for each in args if each in CATALOGUE][-1:]
-        return super().parse_args(ctx, args)
-
-    @override
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        named = [declared(name) for name in ctx.meta.get(__name__, ())]
-        shown = fields.field_options(named)(click.Command(None)) if named else click.Command(None)
-        own = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
-        own = [each for each in own if not str(each.name).startswith(fields.PARAMETER)]
-        records = [each.get_help_record(ctx) for each in [*reversed(shown.params), *own]]
-        with formatter.section("Options"):
-            formatter.write_dl([each for each in records if each is not None])
-        if not named:
-            formatter.write_paragraph()
-            formatter.write_text(f"Each channel has more: add its name before --help. There are: {_NAMES}")
+_OF_ONE = of_one({entry.name: entry for entry in _CHANNELS}, "Each channel has more: add its name before --help.")
 
 
 @click.group("channel")
@@ -56,7 +38,13 @@ def channel() -> None:
     """
 
 
-@channel.command(cls=_OfOneChannel)
+@channel.command(
+    cls=_OF_ONE,
+    epilog=examples(
+        "clm agent channel enable maurice discord --allowed-users 234567890123456789",
+        "clm agent channel enable maurice telegram --bot-token-file token.txt",
+    ),
+)
 @click.argument("name")
 @click.argument("channel_", metavar="CHANNEL")
 @fields.field_options(_CHANNELS)
@@ -68,21 +56,35 @@ def enable(name: str, channel_: str, allow_open_access: bool, **given: Any) -> N
     A token never is an option's value: it is asked for, or comes from a file, from standard input, or by reference. One
     that is still on record is used again.
     """
-    from ..catalogues.channels import change
+    from ..catalogues.channels import change, refuse_lacking
     from ..onboarding.stages import ChannelChoices
+    from ..state.store import State
 
     declaration = _other_than_api(channel_)
+    # Before anything is asked.
+    refuse_lacking(State.open().read().agent(name), declaration.name)
     recorded, secrets = _on_record(name, declaration.name)
     found = fields.answers(declaration, given, options=recorded or {}, secrets=secrets)
     choices = ChannelChoices(on={declaration.name: found})
     _say(change(name, choices, allow_open=allow_open_access), f"Channel {declaration.name} is on", name)
 
 
-@channel.command("set", cls=_OfOneChannel, short_help="Change settings or credentials of a channel.")
+@channel.command(
+    "set",
+    cls=_OF_ONE,
+    short_help="Change settings or credentials of a channel.",
+    epilog=examples(
+        "clm agent channel set maurice discord --no-require-mention",
+        "clm agent channel set maurice slack --bot-token-file bot.txt",
+        "clm agent channel set maurice discord --unset home_channel",
+    ),
+)
 @click.argument("name")
 @click.argument("channel_", metavar="CHANNEL")
 @fields.field_options(_CHANNELS)
-@click.option("--unset", multiple=True, metavar="FIELD", help="Leave a setting to Hermes again. Several times.")
+@click.option(
+    "--unset", multiple=True, metavar="FIELD", help="Leave a setting to Hermes again. Can be given several times."
+)
 @_ALLOW_OPEN
 def set_(name: str, channel_: str, unset: tuple[str, ...], allow_open_access: bool, **given: Any) -> None:
     """Change settings or credentials of a channel of agent NAME that is on; the others stay."""
@@ -110,7 +112,11 @@ def set_(name: str, channel_: str, unset: tuple[str, ...], allow_open_access: bo
     _say(change(name, choices, allow_open=allow_open_access), f"Channel {declaration.name} is changed", name)
 
 
-@channel.command()
+@channel.command(
+    epilog=examples(
+        "clm agent channel disable maurice discord", "clm agent channel disable maurice discord slack --forget"
+    )
+)
 @click.argument("name")
 @click.argument("channels", nargs=-1, required=True, metavar="CHANNEL...")
 @click.option("--forget", is_flag=True, help="Remove their tokens from secrets.json, too.")
@@ -131,7 +137,10 @@ def disable(name: str, channels: tuple[str, ...], forget: bool) -> None:
         click.echo(f"Kept in secrets.json: {', '.join(result.kept)}. Remove: clm secret remove {name} {result.kept[0]}")
 
 
-@channel.command(short_help="Ask the services whether they take the tokens.")
+@channel.command(
+    short_help="Ask the services whether they take the tokens.",
+    epilog=examples("clm agent channel test maurice", "clm agent channel test maurice discord -o json"),
+)
 @click.argument("name")
 @click.argument("channels", nargs=-1, metavar="[CHANNEL...]")
 @format_option
@@ -172,7 +181,7 @@ def test(name: str, channels: tuple[str, ...], format_: str) -> None:
         click.get_current_context().exit(Exit.UNHEALTHY if reached else Exit.FAILED)
 
 
-@channel.command("list")
+@channel.command("list", epilog=examples("clm agent channel list maurice"))
 @click.argument("name")
 @format_option
 def list_(name: str, format_: str) -> None:
@@ -196,7 +205,7 @@ def list_(name: str, format_: str) -> None:
         )
 
 
-@channel.command()
+@channel.command(epilog=examples("clm agent channel types", "clm agent channel types discord"))
 @click.argument("channel_", metavar="CHANNEL", required=False)
 @format_option
 def types(channel_: str | None, format_: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from ..lazy import examples
+
 #: Where a shell looks for it, for one account.
 _PLACES = {
     "bash": "~/.local/share/bash-completion/completions/clm",
@@ -12,7 +14,7 @@ _PLACES = {
 }
 
 
-@click.command(epilog="\b\nExamples:\n" + "\n".join(f"  clm completion {k} >{v}" for k, v in _PLACES.items()))
+@click.command(epilog=examples(*(f"clm completion {k} >{v}" for k, v in _PLACES.items())))
 @click.argument("shell", type=click.Choice(list(_PLACES)))
 def completion(shell: str) -> None:
     """

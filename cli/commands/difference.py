@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..lazy import examples
 from ..output import emit, format_option, plain
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ _SIGNS = {"add": "+", "change": "~", "remove": "-", "do": "!", "refuse": "x"}
 _COLORS = {"add": "green", "change": "yellow", "remove": "red", "do": "cyan", "refuse": "red"}
 
 
-@click.command()
+@click.command(epilog=examples("clm agent diff maurice", "clm agent diff maurice -o json"))
 @click.argument("name")
 @format_option
 def diff(name: str, format_: str) -> None:

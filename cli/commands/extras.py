@@ -6,6 +6,7 @@ import json
 
 import click
 
+from ..lazy import examples
 from ..output import emit, format_option, table
 
 
@@ -27,7 +28,13 @@ def variable() -> None:
     """
 
 
-@variable.command("set")
+@variable.command(
+    "set",
+    epilog=examples(
+        "clm agent variable set maurice TZ Europe/Madrid",
+        "clm agent variable set maurice TAVILY_API_KEY --file key.txt",
+    ),
+)
 @click.argument("agent")
 @click.argument("name")
 @click.argument("value", required=False)
@@ -46,7 +53,7 @@ def set_variable(agent: str, name: str, value: str | None, stdin: bool, file: st
     )
 
 
-@variable.command("unset")
+@variable.command("unset", epilog=examples("clm agent variable unset maurice TZ"))
 @click.argument("agent")
 @click.argument("name")
 def unset_variable(agent: str, name: str) -> None:
@@ -56,7 +63,7 @@ def unset_variable(agent: str, name: str) -> None:
     _say(unset_variable(agent, name), f"{name} of agent {agent} is off the record", agent)
 
 
-@variable.command("list")
+@variable.command("list", epilog=examples("clm agent variable list maurice"))
 @click.argument("agent")
 @format_option
 def list_variables(agent: str, format_: str) -> None:
@@ -82,7 +89,7 @@ def config() -> None:
     """
 
 
-@config.command("set")
+@config.command("set", epilog=examples("clm agent config set maurice agent.max_turns 60"))
 @click.argument("agent")
 @click.argument("path")
 @click.argument("value")
@@ -93,7 +100,7 @@ def set_leaf(agent: str, path: str, value: str) -> None:
     _say(set_leaf(agent, path, value), f"{path} of agent {agent} is on record", agent)
 
 
-@config.command("unset")
+@config.command("unset", epilog=examples("clm agent config unset maurice agent.max_turns"))
 @click.argument("agent")
 @click.argument("path")
 def unset_leaf(agent: str, path: str) -> None:
@@ -103,7 +110,7 @@ def unset_leaf(agent: str, path: str) -> None:
     _say(unset_leaf(agent, path), f"{path} of agent {agent} is off the record", agent)
 
 
-@config.command("list")
+@config.command("list", epilog=examples("clm agent config list maurice"))
 @click.argument("agent")
 @format_option
 def list_leaves(agent: str, format_: str) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..lazy import examples
 from ..output import emit, format_option, pairs, table
+
+if TYPE_CHECKING:
+    from pyinfra_hermes.deploys.model.releases import Method
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -34,7 +38,9 @@ def _reached(user: str) -> Callable[[_F], _F]:
             type=_KEY_FILE,
             help="Private key; your agent and ssh configuration decide when not given.",
         ),
-        click.option("-t", "--tag", "tags", multiple=True, help="A word to group hosts by; may be repeated."),
+        click.option(
+            "-t", "--tag", "tags", multiple=True, help="A word to group hosts by. Can be given several times."
+        ),
         _FINGERPRINT,
     ]
 
@@ -51,7 +57,13 @@ def host() -> None:
     """Hosts that agents live on."""
 
 
-@host.command(short_help="Take a host on record under NAME.")
+@host.command(
+    short_help="Take a host on record under NAME.",
+    epilog=examples(
+        "clm host add wolf-i --address 192.0.2.10 --user admin",
+        "clm host add wolf-ii --address wolf.example.org -p 2222 -i ~/.ssh/wolf",
+    ),
+)
 @click.argument("name")
 @_reached("Login; root, or one with passwordless sudo.")
 def add(
@@ -77,7 +89,13 @@ def add(
     click.echo(f"Next: clm agent install --type hermes --host {added.name} --name NAME")
 
 
-@host.command(short_help="Make a login for clm on a host, with its own key.")
+@host.command(
+    short_help="Make a login for clm on a host, with its own key.",
+    epilog=examples(
+        "clm host init wolf-i --address 192.0.2.10 --user you",
+        "clm host init wolf-i --yes --user you > lines-to-paste.sh",
+    ),
+)
 @click.argument("name")
 @_reached("Login that exists already: root, or one with passwordless sudo.")
 @click.option(
@@ -132,7 +150,7 @@ def init(
     click.echo(f"Next: clm agent install --type hermes --host {name} --name NAME")
 
 
-@host.command("list")
+@host.command("list", epilog=examples("clm host list", "clm host list -o json | jq -r '.[].name'"))
 @format_option
 def list_(format_: str) -> None:
     """Show all hosts."""
@@ -164,7 +182,7 @@ def list_(format_: str) -> None:
         )
 
 
-@host.command()
+@host.command(epilog=examples("clm host show wolf-i"))
 @click.argument("name")
 @format_option
 def show(name: str, format_: str) -> None:
@@ -196,15 +214,17 @@ def show(name: str, format_: str) -> None:
         )
 
 
-@host.command()
+@host.command(
+    epilog=examples("clm host edit wolf-i --address 192.0.2.11", "clm host edit wolf-i --tag rack-2 --untag home")
+)
 @click.argument("name")
 @click.option("--address", help="DNS name, IP address, or entry of your ssh configuration.")
 @click.option("-p", "--port", type=int, help="SSH port.")
 @click.option("-u", "--user", help="Login; root, or one with passwordless sudo.")
 @click.option("-i", "--identity-file", type=_KEY_FILE, help="Private key.")
 @click.option("--no-identity-file", is_flag=True, help="Leave the key to your agent and ssh configuration.")
-@click.option("-t", "--tag", "tags", multiple=True, help="A word to group the host by; may be repeated.")
-@click.option("--untag", "untags", multiple=True, help="A word to take away; may be repeated.")
+@click.option("-t", "--tag", "tags", multiple=True, help="A word to group the host by. Can be given several times.")
+@click.option("--untag", "untags", multiple=True, help="A word to take away. Can be given several times.")
 @_FINGERPRINT
 def edit(
     name: str,
@@ -237,7 +257,7 @@ def edit(
         click.echo(f"Host {name} is like that already; nothing to do.")
 
 
-@host.command(short_help="Give a host another name.")
+@host.command(short_help="Give a host another name.", epilog=examples("clm host rename wolf-i attic"))
 @click.argument("old")
 @click.argument("new")
 def rename(old: str, new: str) -> None:
@@ -256,7 +276,7 @@ def rename(old: str, new: str) -> None:
             click.echo(f"  {line}")
 
 
-@host.command()
+@host.command(epilog=examples("clm host remove wolf-i", "clm host remove wolf-i --force --yes"))
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Also when it has agents: their records and secrets are forgotten.")
 @click.option("-y", "--yes", is_flag=True, help="Without asking.")
@@ -284,7 +304,7 @@ def remove(name: str, force: bool, yes: bool) -> None:
         click.echo(f"Our key for it is deleted. To close the door there too, take its line out of {gone}")
 
 
-@host.command(short_help="Trust the key that a host shows now.")
+@host.command(short_help="Trust the key that a host shows now.", epilog=examples("clm host trust wolf-i"))
 @click.argument("name")
 @_FINGERPRINT
 def trust(name: str, host_key_fingerprint: str | None) -> None:
@@ -296,16 +316,26 @@ def trust(name: str, host_key_fingerprint: str | None) -> None:
     click.echo(f"Host {name} {how} {key.type} {key.fingerprint}.")
 
 
-@host.command(short_help="Check that agents can live on a host.")
+@host.command(
+    short_help="Check that agents can live on a host.",
+    epilog=examples("clm host check wolf-i", "clm host check wolf-i --method installer -o json"),
+)
 @click.argument("name")
+@click.option(
+    "--method",
+    type=click.Choice(["installer", "wheel"]),
+    default="wheel",
+    show_default=True,
+    help="How agents are to be installed there; an installer asks for more.",
+)
 @format_option
-def check(name: str, format_: str) -> None:
+def check(name: str, method: Method, format_: str) -> None:
     """Check that agents can live on a host: login, root, system, tools, memory, disk. Changes nothing."""
     from ..exits import Exit
     from ..hosts import check_host
     from ..problems import Problem
 
-    found = check_host(name)
+    found = check_host(name, method)
     if not emit(found.data, format_):
         pairs(found.rows)
     if found.problems:

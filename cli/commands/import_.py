@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..lazy import examples
 from ..output import emit, format_option, table
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ def import_() -> None:
     """Take over what another program knows of the fleet."""
 
 
-@import_.command(short_help="Take over the hosts, agents and secrets of clawrium.")
+@import_.command(
+    short_help="Take over the hosts, agents and secrets of clawrium.",
+    epilog=examples("clm import clawrium --dry-run", "clm import clawrium ~/old/clawrium --yes"),
+)
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path())
 @click.option("-y", "--yes", "--apply", "yes", is_flag=True, help="Import without asking.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only show what would be done.")
@@ -59,7 +63,7 @@ def clawrium(folder: str | None, yes: bool, dry_run: bool, release: str | None, 
     from ..state.store import State
 
     if release is not None:
-        manifest().release(release)
+        release = manifest().release(release).tag
     state = State.open()
     wanted = prepare(state, Path(folder).absolute() if folder is not None else None, Wishes(release))
     people = format_ == "table"

@@ -10,6 +10,8 @@ import click
 from pyinfra_hermes.deploys.model.integrations import CATALOGUE, integration_type
 
 from ..catalogues import entries, fields
+from ..catalogues.own_help import of_one
+from ..lazy import examples
 from ..output import emit, format_option, plain, table
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -41,7 +43,10 @@ def integration() -> None:
     """
 
 
-@integration.command(short_help="Show what kinds there are, or what one asks for.")
+@integration.command(
+    short_help="Show what kinds there are, or what one asks for.",
+    epilog=examples("clm integration types", "clm integration types atlassian"),
+)
 @click.argument("type_", metavar="[TYPE]", required=False, type=click.Choice(list(CATALOGUE)))
 @format_option
 def types(type_: str | None, format_: str) -> None:
@@ -51,7 +56,15 @@ def types(type_: str | None, format_: str) -> None:
     print_types(CATALOGUE, type_, format_)
 
 
-@integration.command(short_help="Take an integration on record under NAME.")
+@integration.command(
+    cls=of_one(CATALOGUE, "Each type has more: name one before --help, like --type atlassian --help."),
+    short_help="Take an integration on record under NAME.",
+    epilog=examples(
+        "clm integration add work -t atlassian --url https://you.atlassian.net \\",
+        "    --username you@example.org --api-token-stdin",
+        "clm integration add search -t mcp-http --url https://mcp.example.org/mcp",
+    ),
+)
 @click.argument("name")
 @click.option("-t", "--type", "type_", type=click.Choice(list(CATALOGUE)), help="Kind of integration.")
 @fields.field_options(CATALOGUE.values())
@@ -78,7 +91,7 @@ def add(
     click.echo(f"Next: clm agent integration add AGENT {name}")
 
 
-@integration.command("list")
+@integration.command("list", epilog=examples("clm integration list"))
 @format_option
 def list_(format_: str) -> None:
     """Show all integrations. Secrets are never shown, only whether there are any."""
@@ -97,7 +110,7 @@ def list_(format_: str) -> None:
         )  # fmt: skip
 
 
-@integration.command()
+@integration.command(epilog=examples("clm integration show work"))
 @click.argument("name")
 @format_option
 def show(name: str, format_: str) -> None:
@@ -109,7 +122,11 @@ def show(name: str, format_: str) -> None:
         entries.print_entry(data, integration_type(data["type"]))
 
 
-@integration.command()
+@integration.command(
+    epilog=examples(
+        "clm integration edit work --username other@example.org", "clm integration edit work --api-token-file token.txt"
+    )
+)
 @click.argument("name")
 @fields.field_options(CATALOGUE.values())
 @_chosen_secrets
@@ -131,7 +148,7 @@ def edit(
     entries.print_edited(f"Integration {name!r}", edit_integration(name, given, chosen, unset))
 
 
-@integration.command()
+@integration.command(epilog=examples("clm integration test work", "clm integration test work --agent maurice"))
 @click.argument("name")
 @click.option("--agent", help="Try it on this agent's host; on that of an agent that uses it when not given.")
 @click.option(
@@ -166,7 +183,7 @@ def test(name: str, agent: str | None, timeout: int, format_: str) -> None:
         click.get_current_context().exit(Exit.UNHEALTHY)
 
 
-@integration.command()
+@integration.command(epilog=examples("clm integration remove work"))
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Detach it from the agents that use it.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

@@ -10,6 +10,7 @@ from pyinfra_hermes.deploys.model.memory import CATALOGUE
 from pyinfra_hermes.deploys.model.memory import memory_backend as declared
 
 from ..catalogues import fields
+from ..lazy import examples
 from ..output import emit, format_option, pairs
 
 
@@ -22,7 +23,9 @@ def memory_backend() -> None:
     """
 
 
-@memory_backend.command(short_help="Show what backends there are, or what one asks for.")
+@memory_backend.command(
+    short_help="Show what backends there are, or what one asks for.", epilog=examples("clm agent memory-backend types")
+)
 @click.argument("type_", metavar="[TYPE]", required=False, type=click.Choice(list(CATALOGUE)))
 @format_option
 def types(type_: str | None, format_: str) -> None:
@@ -32,7 +35,11 @@ def types(type_: str | None, format_: str) -> None:
     print_types(CATALOGUE, type_, format_)
 
 
-@memory_backend.command("set", short_help="Give an agent a backend, or change its settings.")
+@memory_backend.command(
+    "set",
+    short_help="Give an agent a backend, or change its settings.",
+    epilog=examples("clm agent memory-backend set maurice holographic --auto-extract"),
+)
 @click.argument("name")
 @click.argument("type_", metavar="TYPE", type=click.Choice(list(CATALOGUE)))
 @fields.field_options(CATALOGUE.values())
@@ -51,7 +58,7 @@ def set_(name: str, type_: str, **given: Any) -> None:
     click.echo(f"Apply it with: clm agent configure {name}")
 
 
-@memory_backend.command()
+@memory_backend.command(epilog=examples("clm agent memory-backend clear maurice"))
 @click.argument("name")
 def clear(name: str) -> None:
     """Let agent NAME have no memory backend, and forget its key. Its memories stay where they are."""
@@ -65,7 +72,7 @@ def clear(name: str) -> None:
     click.echo(f"Apply it with: clm agent configure {name}")
 
 
-@memory_backend.command()
+@memory_backend.command(epilog=examples("clm agent memory-backend show maurice"))
 @click.argument("name")
 @format_option
 def show(name: str, format_: str) -> None:

@@ -9,6 +9,8 @@ import click
 from pyinfra_hermes.deploys.model.providers import CATALOGUE, provider_type
 
 from ..catalogues import entries, fields
+from ..catalogues.own_help import of_one
+from ..lazy import examples
 from ..output import emit, format_option, table
 
 
@@ -17,9 +19,16 @@ def provider() -> None:
     """Inference providers that agents think with."""
 
 
-@provider.command()
+@provider.command(
+    cls=of_one(CATALOGUE, "Each type has more: name one before --help, like --type ollama --help."),
+    epilog=examples(
+        "clm provider add local -t ollama --url http://gpu:11434 --model qwen3:8b",
+        "clm provider add cloud --type openrouter --model anthropic/claude-sonnet-4.6",
+        "clm provider add work --type openai --model gpt-5.2 --api-key-file key.txt",
+    ),
+)
 @click.argument("name")
-@click.option("--type", "type_", type=click.Choice(list(CATALOGUE)), help="Kind of provider.")
+@click.option("-t", "--type", "type_", metavar="TYPE", type=click.Choice(list(CATALOGUE)), help="Kind of provider.")
 @fields.field_options(CATALOGUE.values())
 def add(name: str, type_: str | None, **given: Any) -> None:
     """
@@ -28,8 +37,11 @@ def add(name: str, type_: str | None, **given: Any) -> None:
     A key never is a flag's value: it is asked for, or comes from a file or standard input.
     """
     from .. import asking
-    from ..catalogues.providers import add_provider
+    from ..catalogues.providers import add_provider, refuse_known
+    from ..state.store import State
 
+    # Before anything is asked.
+    refuse_known(State.open().read(), name)
     chosen = type_ or asking.choice("Type", "--type", list(CATALOGUE))
     declaration = provider_type(chosen)
     add_provider(name, declaration, fields.answers(declaration, given))
@@ -37,7 +49,7 @@ def add(name: str, type_: str | None, **given: Any) -> None:
     click.echo(f"Next: clm agent configure AGENT --provider {name}")
 
 
-@provider.command("list")
+@provider.command("list", epilog=examples("clm provider list"))
 @format_option
 def list_(format_: str) -> None:
     """Show all providers. Keys are never shown, only whether there is one."""
@@ -57,7 +69,10 @@ def list_(format_: str) -> None:
         )  # fmt: skip
 
 
-@provider.command(short_help="Show what kinds there are, or what one asks for.")
+@provider.command(
+    short_help="Show what kinds there are, or what one asks for.",
+    epilog=examples("clm provider types", "clm provider types bedrock"),
+)
 @click.argument("type_", metavar="[TYPE]", required=False, type=click.Choice(list(CATALOGUE)))
 @format_option
 def types(type_: str | None, format_: str) -> None:
@@ -67,7 +82,7 @@ def types(type_: str | None, format_: str) -> None:
     print_types(CATALOGUE, type_, format_)
 
 
-@provider.command()
+@provider.command(epilog=examples("clm provider show local"))
 @click.argument("name")
 @format_option
 def show(name: str, format_: str) -> None:
@@ -79,7 +94,11 @@ def show(name: str, format_: str) -> None:
         entries.print_entry(row, provider_type(row["type"]))
 
 
-@provider.command()
+@provider.command(
+    epilog=examples(
+        "clm provider edit local --model llama3.1:8b", "pass show openrouter | clm provider edit cloud --api-key-stdin"
+    )
+)
 @click.argument("name")
 @fields.field_options(CATALOGUE.values())
 @click.option("--unset", multiple=True, metavar="FIELD", help="Take a value or key away. Can be given several times.")
@@ -90,7 +109,9 @@ def edit(name: str, unset: tuple[str, ...], **given: Any) -> None:
     entries.print_edited(f"Provider {name!r}", edit_provider(name, given, unset))
 
 
-@provider.command()
+@provider.command(
+    epilog=examples("clm provider test local", "clm provider test cloud --agent maurice --model openai/gpt-5.2")
+)
 @click.argument("name")
 @click.option("--agent", help="Ask from this agent's host, about its model.")
 @click.option("--model", help="Ask about another model than the one on record.")
@@ -113,7 +134,7 @@ def test(name: str, agent: str | None, model: str | None, format_: str) -> None:
         raise click.exceptions.Exit(problem.exit)
 
 
-@provider.command()
+@provider.command(epilog=examples("clm provider models local", "clm provider models local --agent maurice"))
 @click.argument("name")
 @click.option("--agent", help="Ask from this agent's host.")
 @format_option
@@ -126,7 +147,7 @@ def models(name: str, agent: str | None, format_: str) -> None:
         click.echo("\n".join(found) or f"Provider {name!r} lists no models.")
 
 
-@provider.command()
+@provider.command(epilog=examples("clm provider remove local"))
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Leave the agents that use it without a provider.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..lazy import examples
 from ..output import emit, format_option, pairs, table
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def secret() -> None:
     """
 
 
-@secret.command("list")
+@secret.command("list", epilog=examples("clm secret list", "clm secret list -o json"))
 @click.argument("scope", required=False)
 @format_option
 def list_(scope: str | None, format_: str) -> None:
@@ -63,7 +64,12 @@ def list_(scope: str | None, format_: str) -> None:
         )
 
 
-@secret.command(short_help="Print one secret into a pipe or a file.")
+@secret.command(
+    short_help="Print one secret into a pipe or a file.",
+    epilog=examples(
+        "clm secret get maurice HERMES_API_SERVER_KEY | wl-copy", "clm secret get provider:cloud API_KEY --show"
+    ),
+)
 @click.argument("scope")
 @click.argument("key")
 @click.option("--show", is_flag=True, help="Print it even though standard output is a terminal.")
@@ -86,7 +92,14 @@ def get(scope: str, key: str, show: bool) -> None:
     write_secret(get(scope, key).reveal())
 
 
-@secret.command("set")
+@secret.command(
+    "set",
+    epilog=examples(
+        "clm secret set provider:cloud API_KEY",
+        "clm secret set maurice DISCORD_BOT_TOKEN --file token.txt",
+        "clm secret set provider:cloud API_KEY --reference 'cmd:pass show cloud'",
+    ),
+)
 @click.argument("scope")
 @click.argument("key")
 @click.option("--stdin", is_flag=True, help="Read the value from standard input.")
@@ -120,7 +133,7 @@ def set_(
             click.echo(f"Next: clm agent configure {instance.host.name}/{instance.agent.name}")
 
 
-@secret.command()
+@secret.command(epilog=examples("clm secret remove maurice DISCORD_BOT_TOKEN"))
 @click.argument("scope")
 @click.argument("key")
 @click.option("--force", is_flag=True, help="Remove it even though it is used; do not ask.")
@@ -132,7 +145,7 @@ def remove(scope: str, key: str, force: bool, yes: bool) -> None:
     click.echo(f"{key} of {remove(scope, key, force=force, yes=yes)} removed.")
 
 
-@secret.command(short_help="Give an agent a new API key.")
+@secret.command(short_help="Give an agent a new API key.", epilog=examples("clm secret rotate maurice"))
 @click.argument("agent")
 @click.option("-v", "--verbose", is_flag=True, help="Show the steps that had nothing to do, too.")
 def rotate(agent: str, verbose: bool) -> None:
@@ -161,7 +174,11 @@ def rotate(agent: str, verbose: bool) -> None:
     click.echo(f'  export OPENAI_API_KEY="$(clm secret get {name} {API_SERVER_KEY})"')
 
 
-@secret.command("import", short_help="Copy an agent's secrets, but its API key, to another.")
+@secret.command(
+    "import",
+    short_help="Copy an agent's secrets, but its API key, to another.",
+    epilog=examples("clm secret import maurice agnes"),
+)
 @click.argument("source")
 @click.argument("target")
 @_YES
@@ -178,7 +195,7 @@ def import_(source: str, target: str, yes: bool) -> None:
         click.echo(f"Next: clm agent configure {done.target.host.name}/{done.target.agent.name}")
 
 
-@secret.command(short_help="Show where secrets are kept, and how.")
+@secret.command(short_help="Show where secrets are kept, and how.", epilog=examples("clm secret status"))
 @format_option
 def status(format_: str) -> None:
     """Show where secrets are kept, and how: plain or encrypted, who can read them, on what file system."""
@@ -236,7 +253,7 @@ def _encryption_rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-@secret.command()
+@secret.command(epilog=examples("clm secret encrypt", "clm secret encrypt --key-file /media/stick/clm.key --generate"))
 @_key_options
 def encrypt(**chosen: Any) -> None:
     """
@@ -255,7 +272,10 @@ def encrypt(**chosen: Any) -> None:
     click.echo("Backups, and blocks that a disk has freed, may still hold it: rotate what was exposed.")
 
 
-@secret.command(short_help="Encrypt with another passphrase or key.")
+@secret.command(
+    short_help="Encrypt with another passphrase or key.",
+    epilog=examples("clm secret rekey", "clm secret rekey --command 'pass show clm'"),
+)
 @_key_options
 @click.option("--same", is_flag=True, help="Keep the passphrase or key; take a new salt and today's parameters.")
 def rekey(same: bool, **chosen: Any) -> None:
@@ -265,7 +285,7 @@ def rekey(same: bool, **chosen: Any) -> None:
     _tell(rekey(_choice(chosen), same=same), "is encrypted anew, and so are its earlier versions")
 
 
-@secret.command()
+@secret.command(epilog=examples("clm secret decrypt"))
 @_YES
 def decrypt(yes: bool) -> None:
     """Write secrets.json in the open again. Its earlier versions stay encrypted, and go with the next changes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..lazy import examples
 from ..output import emit, format_option, pairs
 
 
@@ -12,7 +13,7 @@ def state() -> None:
     """What is kept on this machine: hosts, agents, providers, integrations and their secrets."""
 
 
-@state.command(short_help="Look at all files, and show what is wrong with them.")
+@state.command(short_help="Look at all files, and show what is wrong with them.", epilog=examples("clm state check"))
 @format_option
 def check(format_: str) -> None:
     """
@@ -45,7 +46,10 @@ def check(format_: str) -> None:
     click.get_current_context().exit(Exit.FAILED if found.problems else Exit.DONE)
 
 
-@state.command(short_help="Bring back a damaged file from an earlier version.")
+@state.command(
+    short_help="Bring back a damaged file from an earlier version.",
+    epilog=examples("clm state restore", "clm state restore hosts.json --generation 12"),
+)
 @click.argument("file", required=False)
 @click.option("-g", "--generation", type=click.IntRange(min=1), help="Which earlier version; the newest whole one.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

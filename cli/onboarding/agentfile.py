@@ -12,7 +12,7 @@ import yaml
 
 from pyinfra_hermes.deploys.model import channels, extras, memory, names, providers
 from pyinfra_hermes.deploys.model.declaration import Declaration, Value
-from pyinfra_hermes.deploys.model.releases import manifest
+from pyinfra_hermes.deploys.model.releases import Method, manifest
 from pyinfra_hermes.deploys.model.spec import Hardening
 
 from ..agents import install_command
@@ -32,8 +32,8 @@ from .stages import ChannelChoices, Deciding, deciding
 KEPT = "kept"
 
 _SECTIONS = (
-    "name", "host", "type", "release", "port", "hardening", "provider", "model", "channels", "integrations", "memory",
-    "environment", "config",
+    "name", "host", "type", "release", "method", "port", "hardening", "provider", "model", "channels", "integrations",
+    "memory", "environment", "config",
 )  # fmt: skip
 #: Keys of an entry that are not its fields.
 _OF_ENTRY = {"provider": ("name", "type"), "memory": ("type",)}
@@ -141,6 +141,7 @@ class AgentFile:
             "host": names.host_name,
             "type": lambda value: _one_of(value, ("hermes",)),
             "release": lambda value: manifest().release(value).tag,
+            "method": lambda value: _one_of(value, get_args(Method)),
             "port": _port,
             "hardening": lambda value: _one_of(value, get_args(Hardening)),
             "model": names.model_id,
@@ -240,18 +241,27 @@ def check_fits(file: AgentFile, instance: Instance) -> None:
     """Check that a file is for this agent, as it is installed. Raises :class:`Problem`."""
     agent = instance.agent
     for name, there in (
-        ("name", agent.name), ("host", instance.host.name), ("release", agent.release), ("port", agent.port)
+        ("name", agent.name), ("host", instance.host.name), ("release", agent.release), ("port", agent.port),
+        ("method", agent.method),
     ):  # fmt: skip
         wanted = file.data.get(name)
         if name == "release" and wanted is not None:
             wanted = manifest().release(wanted).tag
         if wanted is not None and wanted != there:
-            again = name in ("release", "port")
             raise file.problem(
                 f"the file says {name} {wanted}, and {instance.key} has {there}",
                 name,
-                remedy=f"{install_command(instance)} --{name} {wanted}" if again else None,
+                remedy=_way_to(instance, name, wanted),
             )
+
+
+def _way_to(instance: Instance, name: str, wanted: object) -> str | None:
+    """Return the command that gives an agent what a file says, None when there is none."""
+    agent = instance.agent
+    if name in ("release", "method") and agent.applied is not None:
+        more = f"--to {wanted}" if name == "release" else f"--to {agent.release} --method {wanted}"
+        return f"clm agent upgrade {agent.name} {more}"
+    return f"{install_command(instance)} --{name} {wanted}" if name in ("release", "port", "method") else None
 
 
 def put_on_record(file: AgentFile, state: State, instance: Instance, *, open_access: bool) -> None:

@@ -20,6 +20,7 @@ from ..agents import install_command, run_on_host
 from ..catalogues import channels as agent_channels
 from ..catalogues import fields
 from ..catalogues.fields import Answers
+from ..condition import absent_channels, broken_channels
 from ..exits import Exit
 from ..problems import Problem
 from ..specification import digest, secrets_of, specification
@@ -31,7 +32,7 @@ from .agentfile import AgentFile, put_on_record
 from .stages import ChannelChoices, deciding
 
 if TYPE_CHECKING:
-    from ..engine import Session
+    from ..engine import Result, Session
     from ..progress import Progress
 
 
@@ -275,7 +276,7 @@ def apply(state: State, instance: Instance, wanted: Configuration) -> bool:
 
     def act(progress: Progress) -> list[Callable[..., object]]:
         return [
-            lambda **kw: base(spec=spec, wheelhouse=wheelhouse, **kw),
+            lambda **kw: base(spec=spec, wheelhouse=wheelhouse, progress=progress.waiting, **kw),
             lambda **kw: deploy(spec=spec, secrets=known, chat=wanted.chat, progress=progress.waiting, **kw),
         ]
 
@@ -283,7 +284,17 @@ def apply(state: State, instance: Instance, wanted: Configuration) -> bool:
         _test_provider(instance, snapshot, partial(session.script, instance.host.name))
 
     unproven = wanted.connectivity and "validate" not in instance.agent.onboarding
-    changed = run_on_host(state, instance, act, wanted.verbose, ask_provider if unproven else None)
+    try:
+        changed = run_on_host(
+            state, instance, act, wanted.verbose, ask_provider if unproven else None, partial(_say_channels, instance)
+        )
+    except Problem as problem:
+        if problem.exit == Exit.NOT_APPLIED:
+            problem.message += f"\nWhat was asked for is on record, and not in force on {instance.host.name}."
+            problem.remedy = problem.remedy or (
+                f"See what differs: clm agent diff {wanted.agent}\n  Try again: clm agent configure {wanted.agent}"
+            )
+        raise
     with state.transaction() as tx:
         record = tx.host(instance.host.name).agents[instance.agent.name]
         applied = Applied(digest=digest(files), release=spec.release)
@@ -296,6 +307,17 @@ def apply(state: State, instance: Instance, wanted: Configuration) -> bool:
             record.onboarding.pop("validate", None)
             onboarding.finish(record, "validate", {"chat": wanted.chat})
     return changed
+
+
+def _say_channels(instance: Instance, result: Result) -> None:
+    """Warn of channels that an agent which runs and answers is not connected to: the proof is of its API alone."""
+    if result.seen is None:
+        return
+    seen = result.seen.agent(instance.agent.name)
+    broken = {**dict.fromkeys(absent_channels(instance, seen), "not running"), **broken_channels(instance, seen)}
+    for name, why in broken.items():
+        click.echo(f"Warning: channel {name} is not connected: {why}", err=True)
+        click.echo(f"  clm agent channel test {instance.host.name}/{instance.agent.name} {name}", err=True)
 
 
 def _test_provider(instance: Instance, snapshot: Lookup, run: Callable[[str], str]) -> None:

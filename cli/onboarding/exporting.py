@@ -58,6 +58,7 @@ class _Document:
             "name": agent.name,
             "host": host.name,
             "release": agent.release,
+            "method": agent.method,
             "port": agent.port,
             "hardening": agent.hardening,
         }

@@ -31,6 +31,7 @@ from .known_hosts import FILENAME as KNOWN_HOSTS
 from .locking import LOCK, holder
 from .migrations import outdated, versions
 from .mounts import network_mount
+from .receipts import FILENAME as RECEIPTS
 from .records import KINDS, Document, Host, HostsFile, IntegrationsFile, ProvidersFile, SecretsFile
 from .unlocking import without_asking
 from .vault import Vault
@@ -44,7 +45,7 @@ FileState = Literal["whole", "encrypted", "damaged", "newer", "lost", "refused",
 _ATTEMPTS, _PAUSE = 40, 0.05
 
 _KEYS = "keys"
-_OURS = frozenset({*(kind.FILENAME for kind in KINDS), KNOWN_HOSTS, LOCK, journal.JOURNAL})
+_OURS = frozenset({*(kind.FILENAME for kind in KINDS), KNOWN_HOSTS, RECEIPTS, LOCK, journal.JOURNAL})
 #: Folders that an import and a repair leave behind on purpose.
 _KEPT_ASIDE = re.compile(r"imported-from-clawrium-.*")
 #: What :mod:`.restoring` calls a damaged file that it replaced.

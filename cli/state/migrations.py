@@ -69,6 +69,7 @@ MIGRATIONS: Mapping[type[Document], Sequence[Migration]] = {
         Migration(
             1, "agents have a memory backend, an environment and a configuration of their own", _agents_with_more
         ),
+        Migration(2, "an agent's release may come by upstream's installer", _nothing),
     ),
     ProvidersFile: (Migration(1, "an option may be a list or an object", _nothing),),
     IntegrationsFile: (Migration(1, "an option may be a list or an object", _nothing),),

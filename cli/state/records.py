@@ -147,7 +147,8 @@ class Agent(Record):
     name: AgentName = Field(frozen=True)
     type: Literal["hermes"] = "hermes"
     release: Text
-    method: Literal["wheel"] = "wheel"
+    #: What was on record before there was a choice came as wheels.
+    method: Literal["installer", "wheel"] = "wheel"
     port: Port
     #: The name of a configured provider.
     provider: ProviderName | None = None
@@ -214,7 +215,7 @@ class HostsFile(Document):
 
     FILENAME = "hosts.json"
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     hosts: dict[HostName, Host] = Field(default_factory=dict)
 
     @field_validator("hosts")

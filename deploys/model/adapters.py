@@ -36,25 +36,51 @@ FEATURES: frozenset[Feature] = frozenset(get_args(Feature))
 
 
 @dataclass(frozen=True)
+class Installer:
+    """
+    How upstream's ``scripts/install.sh`` of a range of releases is called.
+
+    + flags: its arguments; ``{tag}``, ``{hermes_home}`` and ``{directory}`` stand for what they say
+    + tools: programs that it needs on the host, each with the Debian package that brings it
+    """
+
+    flags: tuple[str, ...]
+    tools: Mapping[str, str]
+
+    def arguments(self, tag: str, hermes_home: str, directory: str) -> tuple[str, ...]:
+        """Return its arguments for one agent and release."""
+        return tuple(flag.format(tag=tag, hermes_home=hermes_home, directory=directory) for flag in self.flags)
+
+
+@dataclass(frozen=True)
 class Adapter:
     """
     How to treat a range of releases.
 
     + name: version of hermes-agent that the range begins with
     + features: what these releases have
+    + installer: how their installer is called
     """
 
     name: str
     features: frozenset[Feature]
+    installer: Installer
 
     def has(self, feature: Feature) -> bool:
         """Tell whether releases of this range have ``feature``."""
         return feature in self.features
 
 
+_FLAGS = ("--skip-setup", "--branch", "{tag}", "--hermes-home", "{hermes_home}", "--dir", "{directory}")
+# Node comes as a .tar.xz where the host has none.
+_NEEDS = {"git": "git", "xz": "xz-utils", "bash": "bash", "tar": "tar"}
+_INSTALLER_0_13 = Installer(_FLAGS, _NEEDS)
+# A browser takes minutes and hangs at times, and lacks libraries that only root could bring.
+_INSTALLER_0_15 = Installer((*_FLAGS, "--skip-browser"), _NEEDS)
+
 _ADAPTERS = (
-    Adapter("0.13", frozenset({"env-beats-config", "auth-json-keeps-keys"})),
-    Adapter("0.15", frozenset({"openai-api", "azure-entra", "plugin-platforms", "key-required"})),
+    Adapter("0.13", frozenset({"env-beats-config", "auth-json-keeps-keys"}), _INSTALLER_0_13),
+    Adapter("0.15", frozenset({"openai-api", "azure-entra", "plugin-platforms", "key-required"}), _INSTALLER_0_15),
     Adapter(
         "0.18",
         frozenset(
@@ -68,6 +94,7 @@ _ADAPTERS = (
                 "health-detailed-needs-key",
             }
         ),
+        _INSTALLER_0_15,
     ),
     Adapter(
         "0.19",
@@ -83,6 +110,7 @@ _ADAPTERS = (
                 "health-detailed-needs-key",
             }
         ),
+        _INSTALLER_0_15,
     ),
 )
 

@@ -25,12 +25,12 @@ LATEST, MOST_SCHEMA = 1 << 40, 1 << 30
 
 #: At the top of ``~/.hermes`` (and of each of its profiles): what is made anew, or is the host's and not the agent's.
 _LEFT_OUT_AT_TOP = (
-    "code", "hermes-agent", "node", "bin", "optional-skills", "optional-mcps", ".local", ".npm-global", "go", "tmp",
-    "logs", "*.log", "cache", "*_cache", "temp_*", "checkpoints", "backups", "state", "chrome-debug", ".gitignore",
-    "gateway.pid", "cron.pid", "processes.json", "gateway_state.json", ".clean_shutdown", ".restart_*", ".update_*",
-    ".tirith-install-failed", ".skills_prompt_snapshot.json", ".install_method", ".managed", ".container-mode",
-    "models_cache.json", "*_models_cache.json", "models_dev_cache.json", "context_length_cache.yaml",
-    "sticker_cache.json", ".clm-*",
+    "code", "releases", "hermes-agent", "node", "bin", "optional-skills", "optional-mcps", ".local", ".npm-global",
+    "go", "tmp", "logs", "*.log", "cache", "*_cache", "temp_*", "checkpoints", "backups", "state", "chrome-debug",
+    ".gitignore", "gateway.pid", "cron.pid", "processes.json", "gateway_state.json", ".clean_shutdown",
+    ".restart_*", ".update_*", ".tirith-install-failed", ".skills_prompt_snapshot.json", ".install_method",
+    ".managed", ".container-mode", "models_cache.json", "*_models_cache.json", "models_dev_cache.json",
+    "context_length_cache.yaml", "sticker_cache.json", ".clm-*",
 )  # fmt: skip
 #: Anywhere: locks, and trees that a program makes anew. What upstream's own backup leaves out is among these.
 _LEFT_OUT_ANYWHERE = (

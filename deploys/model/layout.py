@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Root-owned, read-only for agents: one folder per release, never changed once complete.
+#: Releases made of wheels: root-owned, read-only for agents, one folder each, never changed once complete.
 RELEASES = "/opt/pyinfra-hermes/releases"
 
 #: Likewise: one folder per tool that integrations need.
@@ -65,7 +65,13 @@ class Layout:
 
     @property
     def code(self) -> str:
+        """A link to the release that the agent is to run."""
         return f"{self.hermes_home}/code"
+
+    @property
+    def releases(self) -> str:
+        """Releases that upstream's installer made, one folder each: the agent's own, so root never runs them."""
+        return f"{self.hermes_home}/releases"
 
     @property
     def service(self) -> str:
@@ -76,6 +82,15 @@ class Layout:
         return f"{SYSTEMD}/{self.service}"
 
 
-def release_directory(release_id: str) -> str:
-    """Return the folder of an installed release."""
-    return f"{RELEASES}/{release_id}"
+def is_shared(release_id: str) -> bool:
+    """Tell whether all agents of a host share a release: those made of wheels are, an installer makes one per agent."""
+    return "-installer-" not in release_id
+
+
+def release_directory(agent: str, release_id: str) -> str:
+    """
+    Return the folder of a release that an agent runs; its programs are in ``venv/bin`` there.
+
+    Where it is not shared the agent may change it: what is in it is run as the agent, never as root.
+    """
+    return f"{RELEASES if is_shared(release_id) else Layout(agent).releases}/{release_id}"

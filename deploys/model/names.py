@@ -109,6 +109,9 @@ def agent_name(value: str) -> str:
         )
     if value in RESERVED_ACCOUNTS:
         raise InvalidName(f"Name {value!r} collides with a reserved Unix account; choose a different name")
+    if value.startswith("install-"):
+        # hermes-install-NAME.service is the unit in which agent NAME gets a release from upstream's installer.
+        raise InvalidName(f"Name {value!r} must not start with install-: systemd units of installations are called so")
     return value
 
 

@@ -29,6 +29,8 @@ class Files:
 
     paths: Layout
     release: Release
+    #: Name of the release's folder, which says by which method it comes.
+    release_id: str
     #: The text of ``~/.hermes/.env``.
     env: Secret
     #: What ``.env`` sets, by name.
@@ -73,13 +75,14 @@ def render(spec: AgentSpec, secrets: Mapping[str, Secret]) -> Files:
     return Files(
         paths=paths,
         release=release,
+        release_id=spec.release_id,
         env=env,
         variables=variables,
         credentials={name: file.content for name, file in rendered.files.items()},
         seeds=rendered.seeds,
         leaves=rendered.config,
         absent_leaves=tuple(leaf for leaf in providers.LEAVES if leaf not in rendered.config),
-        service=unit.service(spec, release.id),
+        service=unit.service(spec, spec.release_id),
         slice=unit.shared_slice(),
     )
 

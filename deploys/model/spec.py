@@ -19,8 +19,9 @@ from pydantic import (
 from typing_extensions import override
 
 from . import channels, extras, integrations, memory, names, providers, releases
-from .adapters import Feature
 from .declaration import Declaration, Json, Value
+from .layout import release_directory
+from .releases import Method
 
 Hardening = Literal["off", "standard", "strict"]
 AgentName = Annotated[str, AfterValidator(names.agent_name)]
@@ -134,7 +135,7 @@ class AgentSpec(_Part):
 
     name: AgentName
     release: str = Field(default_factory=lambda: releases.manifest().default)
-    method: Literal["wheel"] = "wheel"
+    method: Method = "installer"
     port: int = Field(default=DEFAULT_PORT, ge=1024, le=65535)
     provider: ProviderSpec | None = None
     channels: dict[str, dict[str, Option]] = Field(default_factory=_only_api)
@@ -173,14 +174,16 @@ class AgentSpec(_Part):
     @model_validator(mode="after")
     def _release_has(self) -> AgentSpec:
         release = releases.manifest().release(self.release)
+        # Raises for a release that the method cannot install.
+        release.id_of(self.method)
         wanted: list[Declaration] = [channels.channel(name) for name in self.channels]
         if self.provider is not None:
             wanted.append(providers.provider_type(self.provider.type))
         if self.memory is not None:
             memory.memory_backend(self.memory.type).check_release(release)
         for entry in wanted:
-            if entry.feature is not None and not release.adapter.has(entry.feature):
-                raise ValueError(_other_release(entry, entry.feature, release))
+            if (why := lacking(entry, release)) is not None:
+                raise ValueError(why)
         return self
 
     @model_validator(mode="after")
@@ -207,6 +210,16 @@ class AgentSpec(_Part):
         )
         return (self.port, *(int(port) for port in held if isinstance(port, int)))
 
+    @property
+    def release_id(self) -> str:
+        """Name of the release's folder on the agent's host."""
+        return releases.manifest().release(self.release).id_of(self.method)
+
+    @property
+    def release_directory(self) -> str:
+        """Where the agent's release lies on its host, see :func:`.layout.release_directory`."""
+        return release_directory(self.name, self.release_id)
+
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> AgentSpec:
         """
@@ -217,17 +230,20 @@ class AgentSpec(_Part):
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
-            who = data.get("name") if isinstance(data.get("name"), str) else "agent"
+            name = data.get("name")
+            who = name if isinstance(name, str) else "agent"
             problems = [
-                f"{who}: {'.'.join(str(part) for part in e['loc']) or 'specification'}: "
-                + e["msg"].removeprefix("Value error, ")
+                ": ".join([who, *filter(None, [".".join(map(str, e["loc"]))]), e["msg"].removeprefix("Value error, ")])
                 for e in error.errors(include_url=False, include_input=False, include_context=False)
             ]
             raise InvalidSpec("\n".join(_one_line(problem) for problem in problems)) from None
 
 
-def _other_release(entry: Declaration, feature: Feature, release: releases.Release) -> str:
-    first = releases.first_with(feature)
+def lacking(entry: Declaration, release: releases.Release) -> str | None:
+    """Say that a release does not have a provider or channel, and which does; None when it has."""
+    if entry.feature is None or release.adapter.has(entry.feature):
+        return None
+    first = releases.first_with(entry.feature)
     since = f"it needs {first.tag} or later" if first else "no listed release has it"
     return f"{entry.what} is not in Hermes {release.tag}; {since}"
 

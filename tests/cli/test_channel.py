@@ -92,6 +92,8 @@ def test_a_channel_that_the_release_lacks_is_refused_with_the_release_that_has_i
     said = channel(person, "enable", "maurice", "teams", *words, stdin="abc~DEF_123456", code=Exit.USAGE)
     said.has("Channel teams is not in Hermes v2026.5.7; it needs v2026.5.29.2 or later")
     assert kept(person) == set()
+    # Nothing is asked that could not be used.
+    channel(person, "enable", "maurice", "teams", code=Exit.USAGE).has("not in Hermes", "clm agent upgrade maurice")
 
 
 def test_a_bot_serves_one_agent(person: Person) -> None:

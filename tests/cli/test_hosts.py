@@ -16,7 +16,7 @@ import pytest
 from pyinfra_hermes.cli import asking, hosts
 from pyinfra_hermes.cli.problems import Problem
 from pyinfra_hermes.cli.ssh import keys, openssh
-from pyinfra_hermes.cli.ssh.openssh import Login, LoginRefused, connection_problem
+from pyinfra_hermes.cli.ssh.openssh import Login, LoginRefused, NotTrusted, connection_problem
 from pyinfra_hermes.cli.state.known_hosts import HostKey, KnownHosts
 from pyinfra_hermes.cli.state.records import Agent, Host, agent_scope
 from pyinfra_hermes.cli.state.store import State
@@ -326,17 +326,17 @@ def test_both_fingerprints_are_in_what_openssh_and_paramiko_say(login: Login, mo
     ("text", "kind", "says"),
     [
         ("root@x: Permission denied (publickey).", LoginRefused, "does not let us in"),
-        ("No ED25519 host key is known for 192.0.2.10\nHost key verification failed.", Problem, "not trusted yet"),
+        ("No ED25519 host key is known for 192.0.2.10\nHost key verification failed.", NotTrusted, "not trusted yet"),
         (
             "No RSA host key is known for j and ...\nHost key verification failed.",
-            Problem,
+            NotTrusted,
             "the jump host j on the way",
         ),
-        ("SSH error (StrictPolicy: No host key for j found in known_hosts)", Problem, "the jump host j on the way"),
-        ("No host key for [x]:22 found in known_hosts", Problem, "the jump host [x]:22"),
-        ("SSH error (StrictPolicy: No host key for 192.0.2.10 found in known_hosts)", Problem, "not trusted yet"),
+        ("SSH error (StrictPolicy: No host key for j found in known_hosts)", NotTrusted, "the jump host j on the way"),
+        ("No host key for [x]:22 found in known_hosts", NotTrusted, "the jump host [x]:22"),
+        ("SSH error (StrictPolicy: No host key for 192.0.2.10 found in known_hosts)", NotTrusted, "not trusted yet"),
         ("ssh: connect to host j port 22: No route\nConnection closed by UNKNOWN port 65535", Problem, "No route"),
-        ("@ WARNING: REVOKED HOST KEY DETECTED! @\nHost key verification failed.", Problem, "revoked"),
+        ("@ WARNING: REVOKED HOST KEY DETECTED! @\nHost key verification failed.", NotTrusted, "revoked"),
     ],
 )
 def test_why_a_connection_failed(login: Login, text: str, kind: type[Problem], says: str) -> None:

@@ -43,6 +43,8 @@ def _imported(*arguments: str, **environment: str) -> tuple[int, set[str]]:
         (["integration", "list", "--help"], 0),
         (["state", "restore", "--help"], 0),
         (["chat", "--help"], 0),
+        (["agent", "tunnel", "--help"], 0),
+        (["agent", "exec", "--help"], 0),
         (["ps", "--help"], 0),
         (["secret", "--help"], 0),
         (["secret", "encrypt", "--help"], 0),

@@ -16,7 +16,9 @@ from pyinfra_hermes.deploys.model.releases import manifest
 from pyinfra_hermes.deploys.model.render import CannotRender
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec
+from pyinfra_hermes.deploys.model.tools import UV
 from pyinfra_hermes.deploys.remove import remove
+from pyinfra_hermes.deploys.upstream import Upstream
 from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
 
 from .world import OBSERVE, World, deployed, noops
@@ -28,15 +30,15 @@ SECRETS = {"HERMES_API_SERVER_KEY": Secret(KEY), "api_key": Secret(MODEL_KEY)}
 
 def spec(name: str = "maurice", **fields: Any) -> AgentSpec:
     provider = {"type": "custom", "url": "http://h:8000", "model": fields.pop("model", "m")}
-    return AgentSpec.parse({"name": name, "provider": provider, **fields})
+    return AgentSpec.parse({"name": name, "provider": provider, "method": "wheel", **fields})
 
 
 @pytest.fixture
 def wheelhouse(tmp_path: Path) -> Wheelhouse:
     """One whose cache holds the archive already; the simulated host does not look into it."""
-    release = manifest().release()
-    (tmp_path / f"{release.tag}-{release.lock_sha256[:8]}-py3.11-x86_64.tar").touch()
-    return Wheelhouse(cache=tmp_path)
+    kept = Wheelhouse(cache=tmp_path)
+    kept.place(manifest().release(), "3.11", "x86_64").touch()
+    return kept
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_an_install_starts_nothing(wheelhouse: Wheelhouse) -> None:
 def test_an_install_with_nothing_to_do_is_one_command(installed: World, wheelhouse: Wheelhouse) -> None:
     state = deployed(installed, (install, (spec(), wheelhouse)))
     assert installed.commands == [OBSERVE]
-    assert len(noops(state)) == 7
+    assert len(noops(state)) == 9
 
 
 def test_a_preflight_that_refuses_stops_everything(wheelhouse: Wheelhouse) -> None:
@@ -145,14 +147,14 @@ def test_configuring_writes_then_restarts_once_then_proves(installed: World) -> 
 def test_converging_with_nothing_to_do_is_one_command(running: World, wheelhouse: Wheelhouse) -> None:
     state = deployed(running, (install, (spec(), wheelhouse)), (configure, (spec(), SECRETS)))
     assert running.commands == [OBSERVE]
-    assert len(noops(state)) == 16
+    assert len(noops(state)) == 18
 
 
 def test_a_dry_run_with_nothing_to_do_is_one_command_more(running: World, wheelhouse: Wheelhouse) -> None:
     state = deployed(running, (install, (spec(), wheelhouse)), (configure, (spec(), SECRETS)), ahead=True)
     assert set(running.commands) == {OBSERVE}
     assert len(running.commands) == 2
-    assert len(noops(state)) == 16
+    assert len(noops(state)) == 18
 
 
 def test_no_secret_is_in_any_executed_command(wheelhouse: Wheelhouse) -> None:
@@ -219,7 +221,7 @@ def test_a_proof_that_fails_is_asked_for_again(running: World) -> None:
     running.broken = {}
     running.executed.clear()
     deployed(running, (configure, (spec(model="n"), SECRETS)))
-    assert running.acted == ["sh -s -- maurice 8642 chat"]
+    assert running.acted == ["sh -s -- maurice 8642 chat settle more"]
 
 
 def test_a_host_that_cannot_be_observed_gets_nothing(installed: World) -> None:
@@ -238,9 +240,10 @@ def test_what_cannot_be_rendered_reaches_no_host(installed: World) -> None:
 
 def test_stopping_and_starting(running: World) -> None:
     deployed(running, (stop, (spec(),)))
-    assert shapes(running, OBSERVE, "disable --quiet hermes-maurice.service && systemctl stop") == [
+    assert shapes(running, OBSERVE, "disable --quiet hermes-maurice.service && systemctl stop", "sh -s -- maurice") == [
         OBSERVE,
         "disable --quiet hermes-maurice.service && systemctl stop",
+        "sh -s -- maurice",  # the receipt
     ]
     running.executed.clear()
     deployed(running, (start, (spec(),)))
@@ -288,6 +291,7 @@ def fleet(wheelhouse: Wheelhouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             {
                 "name": name,
                 "port": 8642 + number,
+                "method": "wheel",
                 "provider": {"type": "ollama", "url": "http://h", "model": "m"},
                 "secrets": {"HERMES_API_SERVER_KEY": f"file:{path}"},
             }
@@ -337,3 +341,86 @@ def test_data_that_is_wrong_reaches_no_host(fleet: dict[str, Any], change: dict[
     assert message in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert world.executed == []
+
+
+# Upstream's installer
+
+INSTALLER = (
+    "/raw/NousResearch", "useradd", "mkdir -m 700", "sh -s -- /opt", "mkdir -p -- /home", ".env.XXX",
+    "/hermes-agent.git ", "sh -s", "ln -sfnT", "daemon-reload",
+)  # fmt: skip
+
+
+@pytest.fixture
+def by_installer(tmp_path: Path) -> tuple[AgentSpec, Wheelhouse, Upstream]:
+    """An agent that is installed by the installer, with what its uv comes from in the cache."""
+    (tmp_path / f"{UV.tag}-{UV.lock_sha256[:8]}-py3.11-x86_64.tar").touch()
+    upstream = Upstream("https://mirror.example/raw", "https://mirror.example/hermes-agent.git")
+    return spec(method="installer"), Wheelhouse(cache=tmp_path), upstream
+
+
+@pytest.fixture
+def bare() -> World:
+    world = World()
+    world.tools |= {"git", "xz", "bash", "tar"}
+    return world
+
+
+def test_an_installer_is_verified_before_there_is_an_account(
+    bare: World, by_installer: tuple[AgentSpec, Wheelhouse, Upstream]
+) -> None:
+    deployed(bare, (install, by_installer))
+    assert [mark for mark in shapes(bare, OBSERVE, *INSTALLER) if mark != OBSERVE] == list(INSTALLER)
+    fetched, started = (
+        e for e in bare.executed if "-installer-b34368cb" in e.command and e.command.startswith("sh -s")
+    )
+    assert " https://mirror.example/raw/NousResearch/hermes-agent/v2026.5.7/scripts/install.sh " in fetched.command
+    home = "/home/maurice/.hermes"
+    assert f"--skip-setup --branch v2026.5.7 --hermes-home {home} --dir {home}/releases/" in started.command
+    assert " https://mirror.example/hermes-agent.git " in started.command
+    assert bare.agents["maurice"].files["code"].endswith(f"{home}/releases/v2026.5.7-installer-b34368cb")
+
+
+def test_an_installer_that_is_another_leaves_nothing(
+    bare: World, by_installer: tuple[AgentSpec, Wheelhouse, Upstream]
+) -> None:
+    bare.broken = {"https://mirror.example/raw": "is not the one that is pinned"}
+    with pytest.raises(PyinfraError):
+        deployed(bare, (install, by_installer))
+    assert len(bare.acted) == 1
+    assert (bare.agents, bare.uploads) == ({}, [])
+
+
+def test_an_installation_by_the_installer_is_not_done_again(
+    bare: World, by_installer: tuple[AgentSpec, Wheelhouse, Upstream]
+) -> None:
+    deployed(bare, (install, by_installer))
+    bare.executed.clear()
+    deployed(bare, (install, by_installer), (configure, (by_installer[0], SECRETS)))
+    assert not [command for command in bare.acted if "-installer-" in command and "setpriv" not in command[:400]]
+    assert KEY not in bare.everything_but_stdin()
+    assert bare.agents["maurice"].running
+
+
+def test_what_an_installer_says_is_told_while_it_runs_and_when_it_fails(
+    bare: World, by_installer: tuple[AgentSpec, Wheelhouse, Upstream]
+) -> None:
+    bare.courses = [
+        ["running 3 100", "step → Cloning", "step ✓ Cloned"],
+        ["running 8 200"],
+        ["failed 70 300 exit code 1", "step → Building", "at → Building", "log error: no space left"],
+    ]
+    told: list[str] = []
+    with pytest.raises(PyinfraError):
+        deployed(bare, (install, (*by_installer, told.append)))
+    assert told == ["0:03  → Cloning", "0:03  ✓ Cloned", "1:10  → Building"]
+    asked = [each.stdin.splitlines()[-2] for each in bare.executed if each.command == "sh -s"]
+    assert asked == [f"await_installation maurice {offset} 5" for offset in (0, 100, 200)]
+    said = bare.acted[-1]
+    for part in (
+        "failed at the step '\"'\"'Building'\"'\"': exit code 1, after 1:10",
+        "  error: no space left",
+        "installer/log",
+    ):
+        assert part in said, said
+    assert "ln -sfnT" not in "".join(bare.acted)

@@ -23,7 +23,9 @@ from pyinfra_hermes.facts.script import values_of
 from pyinfra_hermes.facts.values import HermesValues, Values, read
 from pyinfra_hermes.operations.announcing import Change
 
-SPEC = AgentSpec.parse({"name": "maurice", "provider": {"type": "custom", "url": "http://h:8000", "model": "m"}})
+SPEC = AgentSpec.parse(
+    {"name": "maurice", "method": "wheel", "provider": {"type": "custom", "url": "http://h:8000", "model": "m"}}
+)
 FILES: Files = render(SPEC, {"HERMES_API_SERVER_KEY": Secret("0f" * 32)})
 ENV, CONFIG, UNIT = FILES.paths.env, FILES.paths.config, FILES.paths.unit
 

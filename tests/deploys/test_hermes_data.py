@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyinfra.api.exceptions import PyinfraError
 
+from pyinfra_hermes.deploys import overlaying
 from pyinfra_hermes.deploys.hermes import checked
+from pyinfra_hermes.deploys.model.manifests import overlay_from
+from pyinfra_hermes.deploys.model.releases import manifest
 from tests.channels import DISCORD_TOKEN
 
 PROVIDER = {"type": "ollama", "url": "http://192.0.2.1:11434", "model": "m"}
@@ -88,3 +92,54 @@ def test_a_bot_that_two_hosts_share_is_refused_by_the_agents_names(key: dict[str
         with pytest.raises(PyinfraError, match=r"wolf/a and .*/b have the same Bot token in channel discord") as caught:
             checked(hosts)  # type: ignore[arg-type]
         assert DISCORD_TOKEN not in str(caught.value)
+
+
+@pytest.fixture
+def _nothing_laid(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(overlaying, "_laid", [])
+    yield
+    overlay_from(None)
+
+
+def _data(file: object) -> dict[str, Any]:
+    return {"hermes_manifest": file, "hermes_agents": [{"name": "a", "release": "2026.9.1"}]}
+
+
+@pytest.mark.usefixtures("_nothing_laid")
+def test_an_inventory_may_bring_releases_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "releases.yaml"
+    file.write_text(f"releases: [{{tag: v2026.9.1, installer_sha256: {'a' * 64}}}]")
+    hosts: Any = [("wolf", _data(str(file))), ("den", _data(file))]
+    assert checked(hosts) is hosts
+    assert manifest().newest.tag == "v2026.9.1"
+    with pytest.raises(PyinfraError, match=r"fox: hermes_manifest is .*other\.yaml, and .*releases\.yaml for another"):
+        checked([("fox", _data(tmp_path / "other.yaml"))])
+
+
+@pytest.mark.usefixtures("_nothing_laid")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, r"wolf: hermes_manifest .*releases\.yaml: No such file"),
+        (b"\xff", r"wolf: hermes_manifest .*releases\.yaml: it is not UTF-8"),
+        (b"default: v1.1.1", r"wolf: hermes_manifest: .*releases\.yaml line 1: the default v1\.1\.1 is not listed"),
+        (b"{}", r"wolf: a: release: Release '2026\.9\.1' is not in the manifest"),
+    ],
+)
+def test_releases_that_cannot_be_used_are_one_line(tmp_path: Path, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "releases.yaml").write_bytes(content)
+    with pytest.raises(PyinfraError, match=said):
+        checked([("wolf", _data(tmp_path / "releases.yaml"))])
+
+
+@pytest.mark.usefixtures("_nothing_laid")
+def test_releases_are_named_by_a_path() -> None:
+    with pytest.raises(PyinfraError, match="wolf: hermes_manifest must be the path of a file"):
+        checked([("wolf", _data({"a": 1}))])
+
+
+@pytest.mark.parametrize("given", [{"hermes_installer_base": "ftp://x"}, {"hermes_repository": "git@github.com:x/y"}])
+def test_an_address_of_upstream_that_cannot_be_used_is_refused_before_a_connection(given: dict[str, str]) -> None:
+    with pytest.raises(PyinfraError, match=r"wolf: the (base of installers|repository), "):
+        checked([("wolf", {"hermes_agents": [], **given})])

@@ -47,6 +47,9 @@ class Agent:
     #: Sources of what lies in Hermes' auth.json.
     credentials: list[str] = field(default_factory=list)
     notes: set[str] = field(default_factory=set)
+    #: Digest of the installer that was verified, and the releases that one made.
+    verified: str | None = None
+    releases: list[str] = field(default_factory=list)
     running: bool = False
     enabled: bool = False
     port: int = 0
@@ -69,6 +72,8 @@ class World:
         self.releases: set[str] = set()
         self.executed: list[Executed] = []
         self.uploads: list[str] = []
+        #: What is told of an installation each time that it is asked for; at last it is done.
+        self.courses: list[list[str]] = []
 
     @property
     def commands(self) -> list[str]:
@@ -91,6 +96,8 @@ class World:
                 return False, [text]
         if "getent passwd | awk" in command:
             return True, self._observation(command)
+        if command == "sh -s" and "await_installation" in stdin:
+            return True, [*(self.courses.pop(0) if self.courses else ["done 1 1"]), "end"]
         if command.startswith("echo ") and command.endswith(">&2; exit 1"):
             return False, [shlex.split(command)[1]]
         self._change(command, stdin)
@@ -100,6 +107,11 @@ class World:
         words = shlex.split(command)
         if words[:2] == ["sh", "-s"] and words[3].startswith("/opt/"):
             self.releases.add(words[4])
+        elif words[:2] == ["sh", "-s"] and len(words) > 6 and words[5] == PENDING:
+            self.agent(words[3]).verified = words[6]
+        elif words[:2] == ["sh", "-s"] and len(words) > 8 and words[8] == PENDING:
+            assert self.agent(words[3]).verified == words[9], "what is run was verified"
+            self.agent(words[3]).releases.append(words[4])
         elif words[:2] == ["sh", "-s"] and len(words) > 5 and words[4] == ACCOUNT_COMMENT:
             self.agents.pop(words[3], None)
             self.units.pop(f"{UNITS}/hermes-{words[3]}.service", None)
@@ -176,7 +188,7 @@ class World:
             "host boot_id b",
         ]
         lines += ["host systemd 252", "host memory_mib 4096", "host python 3.11"]
-        lines += [f"host free_mib:{folder} 9999" for folder in ("/", "/opt", "/home", "/etc", "/var")]
+        lines += [f"host free_mib:{folder} 9999" for folder in ("/", "/opt", "/home", "/etc", "/var", "/tmp")]
         lines += [f"host tool:{tool} /usr/bin/{tool}" for tool in sorted(self.tools)]
         lines += [f"listener 127.0.0.1 {a.port} {4000 + n}" for n, a in enumerate(self.agents.values()) if a.running]
         if f"{UNITS}/hermes.slice" in self.units:
@@ -200,7 +212,10 @@ class World:
         lines += [f"path pending_{note}|regular empty file|644|root|root|0|-" for note in sorted(agent.notes)]
         if agent.set_leaves is not None:
             lines.append(f"set_leaves {agent.set_leaves}")
+        row = {"version": "0", "calver": "0", "python": "3.11"}
+        lines += ["installed " + json.dumps({"id": release, **row}) for release in agent.releases]
         if agent.account:
+            lines += [f"own tree {release}" for release in agent.releases]
             lines += [f'own credential ["openrouter", {json.dumps(source)}]' for source in agent.credentials]
             lines += [f"account {agent.account}", "processes 0 0", f"path home|directory|700|{name}|{name}|4096|-"]
             lines += [f"own path {key}|{text}" for key, text in agent.files.items()]

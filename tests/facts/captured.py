@@ -20,6 +20,7 @@ host free_mib:/opt 70000
 host free_mib:/home 60000
 host free_mib:/etc 50000
 host free_mib:/var 40000
+host free_mib:/tmp 30000
 host tool:rg /usr/bin/rg
 host tool:python3 /usr/bin/python3
 host python 3.11

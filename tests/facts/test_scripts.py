@@ -23,6 +23,8 @@ WHOLE = {
     "named agents": script.observe_agents(ABSENT),
     "start": script.await_start("maurice", 8642, 6),
     "journal": script.journal_functions(),
+    "memories": script.memories_of("maurice"),
+    "sessions": script.sessions_of("maurice", '{"do": "list"}', 30, 1 << 20),
 }
 PACKAGED = [
     path
@@ -181,6 +183,7 @@ def test_what_an_agent_plants_is_told_of_the_agent_only(tmp_path: Path) -> None:
     stand_ins = f"""
     getent() {{ echo 'maurice:x:12345:12345:{script.ACCOUNT_COMMENT}:{home}:/bin/sh'; }}
     setpriv() {{ while [ "$1" != env ]; do shift; done; "$@"; }}
+    timeout() {{ shift 3; "$@"; }}
     pgrep() {{ :; }}
     """
     result = run(stand_ins + script.observe_agents(("maurice",)))

@@ -96,6 +96,8 @@ class Clm:
             "XDG_CONFIG_HOME": str(config_home),
             "TMPDIR": str(self.temporary),
             "NO_COLOR": "1",
+            # What most tests are about has nothing to do with how Hermes came to the host; wheels are quicker.
+            "HERMES_METHOD": "wheel",
         }
 
     def run(
@@ -217,6 +219,11 @@ class Terminal:
             _kill(self._process)
         self._process.wait()
         os.close(self._master)
+
+    @property
+    def pid(self) -> int:
+        """The program's process."""
+        return self._process.pid
 
     @property
     def text(self) -> str:

@@ -141,7 +141,12 @@ class StandInModel:
         with self._lock:
             delay = self._use("delay")
         if delay is not None:
-            self._closing.wait(delay.seconds)
+            self.sleep(delay.seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass, unless the server is being closed."""
+        if seconds:
+            self._closing.wait(seconds)
 
     def refusal(self, request: Request) -> tuple[int, Any] | None:
         """The error that this request gets, when the script wants one."""
@@ -231,7 +236,7 @@ class _Connection(BaseHTTPRequestHandler):
             return
         number, reply = self.server.model.answer(request)
         if request.body.get("stream"):
-            self._events(chunks(request, reply, number))
+            self._events(chunks(request, reply, number), reply)
         else:
             self._json(200, completion(request, reply, number))
 
@@ -243,13 +248,18 @@ class _Connection(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _events(self, events: Iterator[dict[str, Any]]) -> None:
+    def _events(self, events: Iterator[dict[str, Any]], reply: Reply) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Cache-Control", "no-cache")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for event in events:
+        for number, event in enumerate(events):
+            if number == reply.cut_after:
+                # No last chunk: the reader knows that something is missing.
+                self.close_connection = True
+                return
+            self.server.model.sleep(reply.pause)
             self._event(json.dumps(event))
         self._event("[DONE]")
         self.wfile.write(b"0\r\n\r\n")

@@ -52,6 +52,10 @@ class Reply:
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    #: Streamed, hang up after so many pieces; None comes to an end.
+    cut_after: int | None = None
+    #: Streamed, seconds before each piece.
+    pause: float = 0
 
 
 def completion(request: Request, reply: Reply, number: int) -> dict[str, Any]:

@@ -18,42 +18,12 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.model import Request, StandInModel
 from tests.lab.process import wait_until
+from tests.lab.talking import SESSION, TALK, messages, talk
 
 OLD, NEW, AGENT = "wolf-i", "wolf-ii", "maurice"
 HOME = f"/home/{AGENT}/.hermes"
 MEMORY = "The owner of this agent keeps bees.\n"
-SESSION = "a-long-talk"
 ENTERED = "sentinel-of-a-password-file-4711"
-
-# Talks to an agent's API on loopback, in one session: once, or until it is ended.
-_TALK = """
-import itertools, json, sys, urllib.request
-port, key, session, text, times = json.loads(sys.argv[1])
-for number in range(times) if times else itertools.count():
-    body = {"model": "hermes-agent", "messages": [{"role": "user", "content": "%s %d" % (text, number)}]}
-    headers = {"Authorization": "Bearer " + key, "X-Hermes-Session-Id": session, "Content-Type": "application/json"}
-    url = "http://127.0.0.1:%d/v1/chat/completions" % port
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    answer = json.load(urllib.request.urlopen(request, timeout=60))
-    print(answer["choices"][0]["message"]["content"], flush=True)
-"""
-
-
-def talk(machine: Machine, port: int, key: str, text: str) -> str:
-    """Say one thing in the session that a test is about."""
-    wanted = json.dumps([port, key, SESSION, text, 1])
-    return machine.ssh("python3", "-c", _TALK, wanted).stdout
-
-
-def messages(machine: Machine) -> list[tuple[str, str]]:
-    """What the agent's state.db has of the session, read as the agent."""
-    script = (
-        f"import json, sqlite3; c = sqlite3.connect('file:{HOME}/state.db?mode=ro', uri=True); "
-        f"print(json.dumps(c.execute('SELECT role, content FROM messages WHERE session_id = ? ORDER BY id', "
-        f"('{SESSION}',)).fetchall()))"
-    )
-    shown = machine.ssh("setpriv", f"--reuid={AGENT}", f"--regid={AGENT}", "--clear-groups", "python3", "-c", script)
-    return [(role, content) for role, content in json.loads(shown.stdout)]
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +59,9 @@ def archive(clm: Clm, machines: list[Machine]) -> Path:
     old, key = machines[0], clm.key(AGENT)
     talk(old, 8642, key, "first words")
     wanted = json.dumps([8642, key, SESSION, "and so on", 0])
-    old.ssh("systemd-run", "--quiet", "--unit=talk", "python3", "-c", _TALK, wanted)
+    old.ssh("systemd-run", "--quiet", "--unit=talk", "python3", "-c", TALK, wanted)
     try:
-        assert wait_until(lambda: len(messages(old)) > 6, seconds=60)
+        assert wait_until(lambda: len(messages(old, AGENT)) > 6, seconds=60)
         pid = main_pid(old, AGENT)
         done = clm.run("agent", "backup", AGENT, "--output", str(clm.config_home))
         assert main_pid(old, AGENT) == pid
@@ -186,7 +156,7 @@ def test_the_restored_copy_on_another_host_goes_on_where_the_first_was(
         database.deserialize(bytes(octets))
         kept = database.execute("SELECT role, content FROM messages WHERE session_id = ? ORDER BY id", (SESSION,))
         history = [(role, content) for role, content in kept]
-    assert messages(new) == history
+    assert messages(new, AGENT) == history
     assert new.ssh(f"cat {HOME}/memories/MEMORY.md").stdout == MEMORY
     port = next(row["port"] for row in clm.json("ps") if row["host"] == NEW)
     talk(new, port, clm.key(AGENT, NEW), "where were we?")
@@ -199,7 +169,7 @@ def test_the_restored_copy_on_another_host_goes_on_where_the_first_was(
     assert "It runs and answers." in done.stdout
     [aside] = re.findall(rf"is kept on {NEW}, in (\S+)", done.stdout)
     assert "state.db" in new.ssh(f"ls {aside}").stdout
-    assert messages(new) == history
+    assert messages(new, AGENT) == history
     clm.run("agent", "remove", f"{NEW}/{AGENT}", "--yes")
 
 
@@ -208,12 +178,12 @@ def test_a_restore_whose_proof_fails_leaves_the_agent_serving_on_what_it_had(
 ) -> None:
     old = machines[0]
     old.ssh(f"setpriv --reuid={AGENT} --regid={AGENT} --clear-groups sh -c 'echo since >{HOME}/memories/SINCE.md'")
-    history = messages(old)
+    history = messages(old, AGENT)
     model.fail(401)
     done = clm.run("agent", "restore", f"{OLD}/{AGENT}", "--from", str(archive), "--stop", exit=6)
     model.reset()
     assert f"Agent {OLD}:hermes:{AGENT} serves on what it had." in done.stderr
-    assert messages(old) == history
+    assert messages(old, AGENT) == history
     assert old.ssh(f"cat {HOME}/memories/SINCE.md").stdout == "since\n"
     assert [name for name in old.ssh(f"ls -A /home/{AGENT}").stdout.split() if "hermes" in name] == [".hermes"]
     status = clm.status(AGENT)
@@ -240,7 +210,7 @@ def test_a_move_whose_proof_fails_leaves_the_old_one_serving(
     clm: Clm, machines: list[Machine], model: StandInModel
 ) -> None:
     old, new = machines
-    history = messages(old)
+    history = messages(old, AGENT)
     model.fail(401)
     done = clm.run("agent", "move", AGENT, "--to", NEW, exit=6)
     model.reset()
@@ -249,7 +219,7 @@ def test_a_move_whose_proof_fails_leaves_the_old_one_serving(
     status = clm.status(AGENT)
     assert (status["host"], status["state"], status["drift"]) == (OLD, "running", [])
     assert unit(old, AGENT)["UnitFileState"] == "enabled"
-    assert messages(old) == history
+    assert messages(old, AGENT) == history
     assert set(clm.document("secrets.json")) & {f"{NEW}:hermes:{AGENT}"} == set()
 
 
@@ -257,7 +227,7 @@ def test_a_move_that_is_killed_is_carried_on_by_the_next(
     clm: Clm, machines: list[Machine], model: StandInModel
 ) -> None:
     old, new = machines
-    history, key = messages(old), clm.key(AGENT)
+    history, key = messages(old, AGENT), clm.key(AGENT)
     for step in ("restore", "answers"):
         process = clm.start("agent", "move", AGENT, "--to", NEW, "--skip-chat")
         assert process.stderr is not None
@@ -273,7 +243,7 @@ def test_a_move_that_is_killed_is_carried_on_by_the_next(
     status = clm.status(AGENT)
     assert (status["host"], status["state"], status["drift"]) == (NEW, "running", [])
     assert old.ssh(f"getent passwd {AGENT}; ls -d /home/{AGENT}", check=False).stdout == ""
-    assert messages(new)[: len(history)] == history
+    assert messages(new, AGENT)[: len(history)] == history
     assert clm.key(AGENT, NEW) == key
     assert f"{OLD}:hermes:{AGENT}" not in clm.document("secrets.json")
     assert key in new.ssh(f"cat {HOME}/.env").stdout

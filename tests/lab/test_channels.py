@@ -159,6 +159,8 @@ def test_a_channel_is_on_record_and_says_what_is_still_to_be_done(story: Story) 
 def test_the_agent_serves_though_nobody_is_at_the_other_end(story: Story) -> None:
     """The proof at the end of configure is a chat with the agent."""
     story.said["configure"].has("configured, runs and answers")
+    for name in ("discord", "slack"):
+        story.said["configure"].has(f"Warning: channel {name} is not connected: retrying", f"/eve {name}")
     status = story.status["closed"]
     assert (status["healthy"], status["state"]) == (True, "degraded")
     assert status["channels"]["api_server"] == "connected"

@@ -102,15 +102,20 @@ def assert_cost(clm: Clm, host: Machine, execs: int, *command: str) -> None:
 
 def test_every_command_needs_one_connection(clm: Clm, host: Machine) -> None:
     for command, execs in (
-        (("agent", "install", "--host", HOST, "--name", AGENT), 9),
+        (("agent", "install", "--host", HOST, "--name", AGENT), 11),
         (("agent", "configure", AGENT, "--provider", "local"), 12),
         (("agent", "configure", AGENT), 3),
         (("agent", "install", "--host", HOST, "--name", AGENT), 3),
         (("agent", "status", AGENT), 1),
         (("ps",), 1),
+        (("metrics",), 1),
+        (("agent", "verify", AGENT), 60),
         (("chat", AGENT, "--once", "hello"), 1),
         (("agent", "logs", AGENT), 1),
-        (("agent", "stop", AGENT), 3),
+        (("agent", "memory", "show", AGENT), 1),
+        (("agent", "memory", "add", AGENT, "USER.md", "Keeps bees."), 3),
+        (("agent", "sessions", "list", AGENT), 1),
+        (("agent", "stop", AGENT), 5),
         (("agent", "start", AGENT), 8),
         (("agent", "restart", AGENT), 8),
         (("host", "check", HOST), 1),
@@ -142,9 +147,10 @@ def test_a_converge_with_nothing_to_do_is_cheap_and_restarts_nothing(clm: Clm, h
     # The engine is not deceived about itself.
     assert (cost.connections, cost.execs) == (connections, execs)
 
+    # One holds the agent against other runs, one looks.
     with counted(host) as cost:
         clm.configure(AGENT)
-    assert (cost.connections, cost.execs) == (1, 1)
+    assert (cost.connections, cost.execs) == (1, 2)
     with counted(host) as cost:
         clm.pyinfra("inventories/fleet.py", "deploys/hermes.py", "-y")
     assert cost.connections == 1

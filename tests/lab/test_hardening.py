@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pyinfra_hermes.cli.exits import Exit
+from pyinfra_hermes.deploys.model.unit import EXPOSURE
 from tests.lab.clm import built_release
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
@@ -18,9 +19,6 @@ from tests.lab.process import wait_until
 #: On the test's host each agent bears the name of its profile.
 PROFILES = ("off", "standard", "strict")
 SANDBOXED = ("standard", "strict")
-
-#: What `systemd-analyze security` may say at most; measured with systemd 252: 9.2, 3.5 and 2.0.
-EXPOSURE = {"off": 9.3, "standard": 3.6, "strict": 2.1}
 
 
 @pytest.fixture(scope="module")

@@ -270,7 +270,7 @@ def test_detaching_takes_away_that_block_and_nothing_else(attached: Clm, host: M
     there = config(host)
     assert list(there["mcp_servers"]) == ["mine", "page"]
     assert there["mcp_servers"]["mine"] == {"command": "/bin/false", "enabled": False}
-    assert host.ssh(f"ls -A {TOKENS}; ls /var/lib/pyinfra-hermes").stdout == f"{AGENT}.leaves\n"
+    assert host.ssh(f"ls -A {TOKENS}; ls /var/lib/pyinfra-hermes").stdout == f"{AGENT}.leaves\n{AGENT}.receipts\n"
     assert "# by hand" in host.ssh("cat", CONFIG).stdout
     assert "hermes-memory-store" not in there.get("plugins", {})
     assert "provider" not in there.get("memory", {})

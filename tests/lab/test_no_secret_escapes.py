@@ -146,6 +146,8 @@ def _use(way: Journey) -> None:
         ("agent", "stop", "eve", "--verbose"),
     ):
         way.clm(*command)
+    for looked in (("agent", "doctor", "eve"), ("doctor", "-o", "json")):
+        way.clm(*looked)
 
 
 def _use_with_pyinfra(way: Journey) -> None:
@@ -167,14 +169,16 @@ def _fill_the_disk(way: Journey) -> None:
     way.clm(*refused, code=Exit.NOT_APPLIED).has("No space left")
     way.pyinfra(*_FLEET, "-y", *_LOUD, code=1).has("No space left")
     way.machine.unfill("/home")
+    # Plain pyinfra goes back from such a failure with its next run only; until then what worked is kept, for root.
+    way.clm("agent", "rollback", "eve", "--yes")
 
 
 def _be_told_the_key(way: Journey, model: StandInModel) -> None:
     # Some model servers repeat the key that they refuse, and Hermes passes their words on.
     model.fail(401, {"error": {"message": f"Incorrect API key provided: {OTHER_KEY}"}})
-    for further in ((), ("--skip-connectivity",)):
-        said = way.clm("agent", "configure", "eve", "--verbose", *further, code=Exit.UNHEALTHY)
-        said.has("Incorrect API key provided")
+    configure = ("agent", "configure", "eve", "--verbose")
+    way.clm(*configure, code=Exit.UNHEALTHY).has("Incorrect API key provided")
+    way.clm(*configure, "--skip-connectivity", code=Exit.NOT_APPLIED).has("Incorrect API key provided")
     way.clm("chat", "eve", "--once", "hello", code=Exit.UNHEALTHY).has("Incorrect API key provided")
     model.reset()
 

@@ -19,7 +19,8 @@ from pyinfra_hermes.deploys.model.releases import manifest
 from tests.lab.clm import Clm, built_release
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
-from tests.lab.services import AZURE, NAMES, REGION, Asked, Authority, Services, is_signed
+from tests.lab.services import AZURE, NAMES, REGION, Authority, Services, is_signed
+from tests.lab.serving import Asked
 
 AGENT = "maurice"
 #: An agent of the newest release, for what the default one lacks.

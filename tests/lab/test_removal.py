@@ -170,7 +170,7 @@ def test_a_removal_that_is_cut_off_can_be_repeated(installed: Clm, host: Machine
         host.ssh("rm /etc/passwd.lock")
     assert "userdel failed" in failed
     [row] = installed.json("ps")
-    assert row["state"] == "removing"
+    assert row["state"] == "half-removed"
     assert "not installed (status=removing)" in installed.configure(AGENT, exit=3).stderr
     remove(installed)
     assert left(host, owner) == ""

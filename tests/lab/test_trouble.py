@@ -23,6 +23,7 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.model import StandInModel
 from tests.lab.person import Person, Running, Said, shown_fingerprint
+from tests.lab.process import wait_until
 
 RELEASES = "/opt/pyinfra-hermes/releases"
 RELEASE = f"{RELEASES}/{manifest().release().id}"
@@ -333,7 +334,9 @@ def test_sudo_that_was_taken_away_is_named_by_every_command(person: Person, eve:
                     (("host", "check", "box"), words),
                 ],
             )
-            person.clm("ps", "-H", "box", code=Exit.UNREACHABLE).has("unreachable", words[0])
+            person.clm("ps", "-H", "box", code=Exit.UNREACHABLE).has(
+                "box: unreachable: " + words[0].removeprefix("box: ")
+            )
         person.clm("agent", "remove", "eve", "--yes", code=Exit.PREFLIGHT).has(*words)
         assert recorded(person, "box", "eve")["status"] == "installed"
     finally:
@@ -576,7 +579,7 @@ def test_a_full_disk_leaves_the_agent_on_what_it_had(person: Person, eve: Machin
         assert serving(eve) == before
         assert eve.ssh(f"ls -A {HERMES} | grep '^.env'").stdout == ".env\n"
         (report,) = person.json("ps", "-H", "box")
-        assert (report["state"], ".env" in report["drift"]) == ("running", True)
+        assert (report["state"], report["healthy"], ".env" in report["drift"]) == ("drifted", True, True)
     finally:
         eve.unfill("/home")
     person.clm("agent", "configure", "eve", "--skip-chat").has("is configured, runs")
@@ -634,25 +637,12 @@ def test_a_daemon_that_dies_at_once_is_shown_with_its_own_reason(person: Person,
         said.has("ModuleNotFoundError: No module named 'gateway'").lacks("Gateway Starting")
         said = person.clm("chat", "eve", "--once", "x", code=Exit.UNHEALTHY)
         said.has("does not serve", "No module named 'gateway'", "clm agent status eve")
-        person.clm("agent", "status", "eve", code=Exit.UNHEALTHY).has("crash-looping", "exit status 1")
-        person.clm("ps", "-H", "box").has("crash-looping", "restarts")
+        # Between its first and its second death it may be a daemon that just starts.
+        assert wait_until(lambda: "eve: crash-looping: " in person.clm("ps", "-H", "box").out, seconds=90, pause=0.5)
+        person.clm("agent", "status", "eve", code=Exit.UNHEALTHY).has("its release lacks the module gateway")
     finally:
         eve.ssh(f"mv {package}.gone {package}")
     person.clm("agent", "start", "eve").has("Agent eve started.")
-
-
-def test_a_port_that_somebody_took_while_the_agent_was_stopped(person: Person, eve: Machine) -> None:
-    person.clm("agent", "stop", "eve")
-    squat(eve)
-    try:
-        person.clm("agent", "start", "eve", code=Exit.UNHEALTHY).has("port 8642", "another process")
-        assert person.json("ps", "-H", "box")[0]["state"] != "running"
-        # The key goes to nobody but the agent.
-        person.clm("chat", "eve", "--once", "x", code=Exit.UNHEALTHY)
-        assert "GET" not in eve.ssh("journalctl --no-pager -o cat -u squatter").stdout
-    finally:
-        eve.ssh("systemctl stop squatter")
-    person.clm("agent", "start", "eve")
 
 
 @pytest.mark.usefixtures("as_it_was")
@@ -663,10 +653,12 @@ def test_a_model_server_that_is_down_is_said_to_be_down(person: Person, eve: Mac
     person.clm(*configure, code=Exit.UNHEALTHY).has(
         "does not take connections at port 9", "Nothing was changed on box."
     )
-    said = person.clm(*configure, "--skip-connectivity", code=Exit.UNHEALTHY)
-    said.has("agent eve runs, but its model does not answer", "Connection error")
+    said = person.clm(*configure, "--skip-connectivity", code=Exit.NOT_APPLIED)
+    said.has("agent eve runs, but its model does not answer", "Connection error", "serves on what it had")
     (report,) = person.json("ps", "-H", "box")
     assert (report["healthy"], report["onboarding"]) == (True, "validate")
+    # Who wants it all the same gets it.
+    person.clm(*configure, "--skip-connectivity", "--skip-chat")
     once = person.begin("chat", "eve", "--once", "x")
     with person.terminal("chat", "eve") as terminal:
         terminal.expect("you> ")

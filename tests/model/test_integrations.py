@@ -115,7 +115,9 @@ def test_two_sites_of_one_agent_keep_their_own_tokens() -> None:
 
 def test_its_program_is_a_pinned_one_that_is_there_before_the_daemon_starts() -> None:
     agent = spec(atlassian(username="a@b.c"), stdio(name="y", command="uvx"), stdio(name="z", command="/opt/x"))
-    assert tools_of(agent) == (tools.MCP_ATLASSIAN, tools.UV)
+    assert tools_of(agent.model_copy(update={"method": "wheel"})) == (tools.MCP_ATLASSIAN, tools.UV)
+    # Upstream's installer gets one that is pinned, too.
+    assert tools_of(agent) == (tools.UV, tools.MCP_ATLASSIAN)
     assert commands_of(agent) == {"/opt/x": "integration z"}
     blocks, _ = rendered(atlassian(username="a@b.c"), x__api_token="t")
     assert blocks["x"]["command"] == f"/opt/pyinfra-hermes/tools/{tools.MCP_ATLASSIAN.id}/venv/bin/mcp-atlassian"

@@ -48,6 +48,8 @@ def test_an_agents_name_is_an_account_name(value: str) -> None:
         "../a",
         "a:b",
         "a$",
+        # hermes-install-maurice.service is the unit of an installation for agent maurice.
+        "install-maurice",
     ],
 )
 def test_anything_else_is_no_agents_name(value: str) -> None:

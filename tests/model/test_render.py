@@ -72,7 +72,8 @@ def test_leaves_that_are_not_set_are_removed() -> None:
 def test_every_file_is_that_of_the_agent() -> None:
     files = rendered()
     assert files.paths.env == "/home/maurice/.hermes/.env"
-    assert files.release.id in files.service
+    assert f"/home/maurice/.hermes/releases/{files.release_id}/venv/bin/hermes" in files.service
+    assert f"/opt/pyinfra-hermes/releases/{files.release.id}/" in rendered(method="wheel").service
     assert "User=maurice" in files.service
     assert files.env.reveal().startswith("# Managed by pyinfra-hermes: ")
 

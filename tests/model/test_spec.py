@@ -23,7 +23,7 @@ def problems(**fields: Any) -> list[str]:
 
 def test_a_name_is_enough() -> None:
     spec = AgentSpec.parse({"name": "maurice"})
-    assert (spec.port, spec.method, spec.hardening, spec.provider) == (8642, "wheel", "standard", None)
+    assert (spec.port, spec.method, spec.hardening, spec.provider) == (8642, "installer", "standard", None)
     assert spec.release == "v2026.5.7"
     assert spec.channels == {"api": {}}
 
@@ -59,7 +59,7 @@ def test_every_problem_has_its_line() -> None:
         ),
         ({"port": "8642"}, "maurice: port: Input should be a valid integer"),
         ({"port": True}, "maurice: port: Input should be a valid integer"),
-        ({"method": "git"}, "maurice: method: Input should be 'wheel'"),
+        ({"method": "git"}, "maurice: method: Input should be 'installer' or 'wheel'"),
         (
             {"channels": {"api": {}, "fax": {}}},
             "maurice: channels: Unknown channel 'fax'; there are: api, discord, slack, telegram, "

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from pyinfra_hermes.deploys.install import requirements
+from pyinfra_hermes.deploys.model.releases import manifest
 from pyinfra_hermes.facts.observation import AgentState, Listener
 from pyinfra_hermes.operations import preflight
-from pyinfra_hermes.operations.preflight import TOOLS, Requirements
+from pyinfra_hermes.operations.preflight import TOOLS, Requirements, host_problems
 
 from .harness import BARE, RUNNING, file, with_agent, yielded
 
@@ -76,10 +78,26 @@ def test_everything_that_is_missing_is_told_at_once_with_one_remedy() -> None:
         ({"python": "3.10"}, "Python 3.11 or newer, but older than 3.14, is needed; the host has 3.10."),
         ({"python": "3.14"}, "Python 3.11 or newer, but older than 3.14, is needed; the host has 3.14."),
         (
-            {"free_mib": {"/opt": 899, "/home": 9999, "/etc": 9, "/var": 99}},
+            {"free_mib": {"/opt": 899, "/home": 9999, "/etc": 9, "/var": 99, "/tmp": 999}},
             "/opt has 899 MiB free, 900 are needed.",
         ),
-        ({"free_mib": {"/opt": 9999, "/home": 9999, "/etc": 9}}, "/var has 0 MiB free, 20 are needed."),
+        (
+            {"free_mib": {"/opt": 9999, "/home": 9999, "/etc": 9, "/tmp": 999}},
+            "/var has 0 MiB free, 20 are needed.",
+        ),
+        # The wheels are uploaded there.
+        (
+            {"free_mib": {"/opt": 9999, "/home": 9999, "/etc": 9, "/var": 99, "/tmp": 149}},
+            "/tmp has 149 MiB free, 150 are needed.",
+        ),
+        *(
+            (
+                {name: "unknown"},
+                f"it cannot be told what the host is ({name} unknown): its /etc/os-release must have ID and "
+                "VERSION_ID, and uname -m must answer. See what is found with: clm host check HOST",
+            )
+            for name in ("os", "os_version", "arch")
+        ),
     ],
 )
 def test_one_thing_that_is_missing_is_one_sentence(changes: dict[str, Any], line: str) -> None:
@@ -92,11 +110,11 @@ def test_pythons_that_fit(python: str) -> None:
 
 
 def test_disk_counts_only_while_something_is_made() -> None:
-    full = {"/opt": 0, "/home": 0, "/etc": 0, "/var": 0}
+    full = {"/opt": 0, "/home": 0, "/etc": 0, "/var": 0, "/tmp": 0}
     there = replace(with_agent(RUNNING), host=replace(on_host().host, free_mib=full))
     assert problems(there) == []
-    assert len(problems(replace(there, releases={}))) == 4
-    assert len(problems(with_agent(there, account=None, paths={}))) == 4
+    assert len(problems(replace(there, releases={}))) == 5
+    assert len(problems(with_agent(there, account=None, paths={}))) == 5
 
 
 def test_an_account_of_somebody_else_is_not_adopted() -> None:
@@ -124,3 +142,15 @@ def test_a_port_is_free_or_its_own() -> None:
     assert problems(own) == []
     another = replace(own, listeners=(Listener("127.0.0.1", 8642, 4712),))
     assert problems(another) == ["port 8642 is taken by another process (pid 4712). Choose another port."]
+
+
+def test_a_platform_of_another_method_is_named() -> None:
+    ubuntu = on_host(os="ubuntu", os_version="22.04", python="3.10")
+    wanted = requirements(manifest().release(), "wheel")
+    assert host_problems(ubuntu.host, wanted, installing=True)[0].endswith(
+        "debian 12 aarch64, debian 13 aarch64, ubuntu 24.04 aarch64. It can be installed here with: --method installer"
+    )
+    assert not any(
+        "platform" in line
+        for line in host_problems(ubuntu.host, requirements(manifest().release(), "installer"), installing=True)
+    )

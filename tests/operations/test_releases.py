@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import re
+import subprocess
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -75,3 +80,66 @@ def test_a_script_that_runs_as_root_has_its_own_path_and_stops_at_unset_names(na
     text = packaged(name)
     assert re.search(r"^set -e?u$", text, re.M)
     assert re.search(r"^PATH=/usr/local/sbin:", text, re.M)
+
+
+def sources(folder: Path) -> tuple[str, str]:
+    """An archive of sources, with what no archive of upstream's should have; its name and its digest."""
+    wheels = folder / "wheels"
+    wheels.mkdir()
+    with tarfile.open(wheels / "x-1.tar.gz", "w:gz") as archive:
+
+        def add(name: str, text: str = "", mode: int = 0o644, type: bytes = tarfile.REGTYPE, to: str = "") -> None:
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.type, member.linkname = len(text), mode, type, to
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+        add("x-1/skills", mode=0o700, type=tarfile.DIRTYPE)
+        add("x-1/skills/a/SKILL.md", "one")
+        add("x-1/skills/a/run.sh", "two", mode=0o4777)
+        add("x-1/skills/link", type=tarfile.SYMTYPE, to="/etc/passwd")
+        add("x-1/skills/../../out", "three")
+        add("x-1/setup.py", "four")
+        add("y/skills/other", "five")
+    return "x-1.tar.gz", hashlib.sha256((wheels / "x-1.tar.gz").read_bytes()).hexdigest()
+
+
+def bring(folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run the beginning of release.sh, which takes what the wheels lack from the sources."""
+    script = packaged("release.sh")
+    beginning = script[: script.rindex("PYTHON\n") + len("PYTHON\n")]
+    command = ["sh", "-s", "--", "2026.5.7", *arguments]
+    text = f"set -eu\nwork={folder} target={folder}/target\n{beginning}"
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+
+
+def test_what_the_wheels_lack_is_taken_from_verified_sources(tmp_path: Path) -> None:
+    done = bring(tmp_path, [*sources(tmp_path), "skills"])
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {
+        str(path.relative_to(tmp_path)): (path.read_text(), path.lstat().st_mode & 0o7777)
+        for path in tmp_path.rglob("*")
+        if not path.is_dir() and "wheels" not in path.parts
+    }
+    assert found == {"target/skills/a/SKILL.md": ("one", 0o644), "target/skills/a/run.sh": ("two", 0o755)}
+
+
+@pytest.mark.parametrize(
+    ("digest", "folder", "said"),
+    [
+        ("0" * 64, "skills", r"x-1.tar.gz: sha256 is [0-9a-f]{64}, not 0{64}; nothing of it was used"),
+        (None, "locales", r"x-1.tar.gz does not have: locales"),
+    ],
+)
+def test_sources_that_are_not_the_pinned_ones_stop_it(
+    tmp_path: Path, digest: str | None, folder: str, said: str
+) -> None:
+    name, actual = sources(tmp_path)
+    done = bring(tmp_path, [name, digest or actual, folder])
+    assert done.returncode == 1
+    assert re.fullmatch(said, done.stderr.strip())
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_release_whose_wheels_lack_nothing_takes_nothing(tmp_path: Path) -> None:
+    assert bring(tmp_path, []).returncode == 0
+    assert not (tmp_path / "target").exists()

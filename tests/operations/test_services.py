@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pyinfra.api import StringCommand
 
 from pyinfra_hermes.facts.observation import Observation
 from pyinfra_hermes.facts.script import await_start
@@ -84,7 +85,7 @@ def test_an_agent_that_answers_is_not_asked_again() -> None:
 @pytest.mark.parametrize(("chat", "word"), [(True, "chat"), (False, "no-chat")])
 def test_after_a_change_it_is_proven_by_one_script(chat: bool, word: str) -> None:
     command = healthy(RUNNING, after=[Earlier(True)], chat=chat).only
-    assert command.get_raw_value() == f"sh -s -- maurice 8642 {word}"
+    assert command.get_raw_value() == f"sh -s -- maurice 8642 {word} settle more"
     text = stdin(command) or ""
     assert text.startswith(await_start("maurice", 8642, 6))
     assert text.endswith(packaged("prove.sh"))
@@ -100,18 +101,21 @@ def test_the_prover_reaches_the_host_as_it_is() -> None:
 
 def test_a_proof_that_an_earlier_run_did_not_come_to_is_made_up_for() -> None:
     noted = with_agent(RUNNING, paths={"pending_proof": file("", "644", "root")})
-    assert healthy(noted, LISTENS).raw[0] == "sh -s -- maurice 8642 chat"
+    assert healthy(noted, LISTENS).raw[0] == "sh -s -- maurice 8642 chat settle more"
 
 
 def test_an_agent_on_another_port_is_not_proven() -> None:
     found = yielded(services.healthy, RUNNING, starts={(9000, 6): FAILS}, agent="maurice", port=9000)
-    assert found.raw[0] == "sh -s -- maurice 9000 chat"
+    assert found.raw[0] == "sh -s -- maurice 9000 chat settle more"
 
 
 def test_a_start_that_fails_fails_the_host_with_its_reason() -> None:
-    proof, refusal = healthy(SILENT, FAILS).raw
-    assert proof.startswith("sh -s -- maurice")
-    assert refusal == "echo 'agent maurice does not serve: dies\nlast line' >&2; exit 1"
+    proof, refusal = healthy(SILENT, FAILS).commands
+    assert isinstance(refusal, StringCommand)
+    text = stdin(refusal) or ""
+    assert "result='failed dies'\n" in text
+    assert text.endswith(packaged("prove.sh"))
+    assert isinstance(proof, StringCommand) and stdin(proof) != text
 
 
 def test_what_listens_and_does_not_answer_is_proven_once_more_for_its_reason() -> None:

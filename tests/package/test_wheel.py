@@ -106,6 +106,20 @@ def test_an_installed_wheel_is_the_package(wheel: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_pytest_finds_the_checks_of_an_installed_wheel_and_their_options(wheel: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(tmp_path)]
+    subprocess.run([*command, str(wheel)], check=True)
+    arguments = ["--pyargs", "pyinfra_hermes.deploys.checks", "--hosts=local://", "--hermes-spec=/nonexistent"]
+    code = (
+        "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]; "
+        f"sys.path.insert(0, {str(tmp_path)!r}); import pytest; sys.exit(pytest.main({arguments!r}))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    said = result.stdout + result.stderr
+    assert "/nonexistent cannot be read" in said, said
+    assert "unrecognized arguments" not in said
+
+
 def test_clm_is_an_entry_point(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         [entry] = [name for name in archive.namelist() if name.endswith("entry_points.txt")]

@@ -150,19 +150,30 @@ def test_every_version_leads_to_the_present_one(kind: type[Document]) -> None:
 
 
 @pytest.mark.parametrize("kind", [HostsFile, ProvidersFile, IntegrationsFile])
-@pytest.mark.parametrize("version", [0, 3, 99])
-def test_a_version_that_is_not_known_is_named(kind: type[Document], version: int) -> None:
+@pytest.mark.parametrize("beyond", [None, 1, 97])
+def test_a_version_that_is_not_known_is_named(kind: type[Document], beyond: int | None) -> None:
+    newest = versions(kind)[0]
+    version = 0 if beyond is None else newest + beyond
     defect = decode(kind, json.dumps({"schema_version": version}).encode())
     assert isinstance(defect, Defect)
-    assert defect.what == f"has schema_version {version}, and this program knows 1 to 2"
-    assert defect.is_newer == (version > 2)
+    assert defect.what == f"has schema_version {version}, and this program knows 1 to {newest}"
+    assert defect.is_newer == (version > newest)
+
+
+def test_an_agent_of_a_time_without_a_choice_came_as_wheels() -> None:
+    plain = copy.deepcopy(FIRST["hosts.json"])
+    del plain["hosts"]["wolf-i"]["agents"]["hermes-test"]["method"]  # type: ignore[index]
+    read = decode(HostsFile, json.dumps(plain).encode())
+    assert isinstance(read, HostsFile)
+    assert read.hosts["wolf-i"].agents["hermes-test"].method == "wheel"
 
 
 def test_what_is_no_file_of_ours_is_not_outdated() -> None:
     for content in (None, b"", b"{", b"[1]", b'{"schema_version": true}', b'{"schema_version": 1, "encryption": 1}'):
         assert outdated(HostsFile, content) is None
     assert outdated(HostsFile, b'{"schema_version": 1}') == 1
-    assert outdated(HostsFile, b'{"schema_version": 2}') is None
+    assert outdated(HostsFile, b'{"schema_version": 2}') == 2
+    assert outdated(HostsFile, b'{"schema_version": 3}') is None
 
 
 # On the disk
@@ -178,7 +189,7 @@ def test_reading_changes_nothing(first: State, path: Path) -> None:
 
 def test_the_first_change_of_a_file_writes_it_anew_and_keeps_it_as_it_was(first: State, path: Path) -> None:
     rename_it(first)
-    assert (version_of(path, "hosts.json"), version_of(path, "providers.json")) == (2, 1)
+    assert (version_of(path, "hosts.json"), version_of(path, "providers.json")) == (3, 1)
     kept = path / "generations/hosts.json.~schema-1~"
     assert kept.read_bytes() == bytes_of("hosts.json")
     assert kept.stat().st_mode & 0o777 == 0o600
@@ -193,7 +204,7 @@ def test_the_check_says_what_is_read_otherwise_and_what_was_kept(first: State, p
     found = inspect(first.directory)
     assert not found.problems
     said = {finding.where: finding for finding in found.notes}
-    assert "has schema_version 1, and is read as 2" in said[f"{path}/hosts.json"].what
+    assert "has schema_version 1, and is read as 3" in said[f"{path}/hosts.json"].what
     assert f"{path}/secrets.json" not in said
     rename_it(first)
     found = inspect(first.directory)
@@ -207,7 +218,7 @@ def test_an_older_clm_goes_on_with_what_was_kept(first: State, path: Path) -> No
     path.joinpath("hosts.json").write_bytes(path.joinpath("generations/hosts.json.~schema-1~").read_bytes())
     assert first.read().hosts["wolf-i"].tags == ()
     rename_it(first)  # and back again
-    assert version_of(path, "hosts.json") == 2
+    assert version_of(path, "hosts.json") == 3
     assert path.joinpath("generations/hosts.json.~schema-1~").read_bytes() == bytes_of("hosts.json")
 
 
@@ -233,7 +244,7 @@ def test_a_change_that_is_stopped_at_any_call(tmp_path: Path, is_encrypted: bool
         changed = seen.hosts["wolf-i"].tags == ("changed",)
         assert (seen.providers["cloud"].options["model"] == "c") == changed
         assert (seen.secret("provider:cloud", "API_KEY") == Secret("sk-new")) == changed
-        assert {version_of(path, "hosts.json"), version_of(path, "providers.json")} == {2 if changed else 1}
+        assert (version_of(path, "hosts.json"), version_of(path, "providers.json")) == ((3, 2) if changed else (1, 1))
         outcomes.append(changed)
         change(state)
         assert path.joinpath("generations/hosts.json.~schema-1~").read_bytes() == bytes_of("hosts.json")

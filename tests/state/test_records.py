@@ -283,7 +283,7 @@ def test_a_skipped_stage_counts() -> None:
         {"port": 65536},
         {"name": "Root"},
         {"name": "a:b"},
-        {"method": "installer"},
+        {"method": "git"},
         {"hardening": "lax"},
         {"status": "ok"},
         {"model": "a b"},

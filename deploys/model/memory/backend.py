@@ -61,4 +61,7 @@ class MemoryBackend(Declaration):
 
 
 def _holds(release: Release, package: str | None) -> bool:
-    return package is None or bool(re.search(rf"^{re.escape(package)}==", release.requirements(), re.M))
+    # One without a lock comes by upstream's installer alone, and Hermes brings such packages at their first use.
+    if package is None or release.lock is None:
+        return True
+    return bool(re.search(rf"^{re.escape(package)}==", release.requirements(), re.M))
