@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,6 +48,8 @@ class Report:
     drift: tuple[str, ...] = ()
     #: Why it is not known whether something differs: the secrets are encrypted and there is no key, for one.
     drift_unknown: str | None = None
+    #: What it thinks with: the agent's own choice, or its provider's.
+    model: str | None = None
 
     @property
     def state(self) -> ConditionName:
@@ -106,7 +108,7 @@ class Report:
             "remedy": self.condition.remedy,
             "onboarding": agent.onboarding_state,
             "provider": agent.provider,
-            "model": agent.model,
+            "model": self.model,
             "port": agent.port,
             "release": agent.release,
             "method": agent.method,
@@ -209,6 +211,13 @@ def instances_of(hosts: Iterable[Host]) -> list[Instance]:
 
 def report(snapshot: Lookup, instance: Instance, answer: Observation | Problem) -> Report:
     """Say how one agent is, from what its host answered."""
+    agent = instance.agent
+    provider = snapshot.providers.get(agent.provider or "")
+    model = agent.model or (str(provider.options.get("model") or "") if provider else "")
+    return replace(_report(snapshot, instance, answer), model=model or None)
+
+
+def _report(snapshot: Lookup, instance: Instance, answer: Observation | Problem) -> Report:
     if isinstance(answer, Problem):
         return Report(instance, None, Condition("unreachable", answer.message, answer.remedy))
     seen = answer.agent(instance.agent.name)

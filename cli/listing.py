@@ -51,7 +51,12 @@ class Choice:
 
 def in_trouble(reports: Iterable[Report]) -> list[Report]:
     """Return the agents of which somebody should look after one."""
-    return [each for each in reports if each.state not in SOUND]
+    return [each for each in reports if each.state not in SOUND or _stopped_by_another(each)]
+
+
+def _stopped_by_another(report: Report) -> bool:
+    """Tell whether an agent does not run although it is to start with its host: `clm agent stop` disables, too."""
+    return report.state == "stopped" and report.seen is not None and bool(report.seen.unit and report.seen.unit.enabled)
 
 
 def rows(reports: Iterable[Report], now: datetime, *, wide: bool) -> list[tuple[str, ...]]:
@@ -76,7 +81,8 @@ def notes(fleet: Fleet, reports: Sequence[Report]) -> list[str]:
         said.add(who)
         reason = "; ".join(parts).removeprefix(f"{host.name}: ")
         text = f"{who}: {reason}" if reason.startswith(each.state) else f"{who}: {each.state}: {reason}"
-        remedy = each.condition.remedy if each.state not in SOUND or each.state == "running" else None
+        asked = each.state not in SOUND or each.state == "running" or _stopped_by_another(each)
+        remedy = each.condition.remedy if asked else None
         found.append(plain(f"{text}\n  {remedy}" if remedy else text))
     for name, strangers in fleet.strangers.items():
         found.append(f"{name}: there are agents that are not on record here: {', '.join(strangers)}")
@@ -131,7 +137,7 @@ def _wide(report: Report, now: datetime) -> tuple[str, ...]:
     drift = "?" if report.drift_unknown else ",".join(report.drift) or ("-" if report.seen is None else "no")
     memory = f"{unit.memory_bytes // 2**20}M" if unit and unit.memory_bytes is not None else "-"
     return (
-        *(agent.name, host.name, report.state, agent.provider or "-", agent.model or "-", str(agent.port)),
+        *(agent.name, host.name, report.state, agent.provider or "-", report.model or "-", str(agent.port)),
         *(agent.release, agent.method, health(report), channels or "-", _restarts(report), drift, memory),
         age(report.changed_at, now),
     )

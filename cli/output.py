@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -40,20 +40,38 @@ def emit(data: Any, format_: str) -> bool:
     return format_ != "table"
 
 
+def folded(text: str, indent: str = "", *, stream: TextIO | None = None) -> str:
+    """Return text with its lines folded at words where they go to a terminal; what follows a fold is indented."""
+    if not (stream or sys.stdout).isatty():
+        return text
+    import shutil
+    import textwrap
+
+    width = max(40, shutil.get_terminal_size().columns)
+    fold = textwrap.TextWrapper(
+        width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )
+    return "\n".join(fold.fill(line) for line in text.split("\n"))
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
     """Print rows under headings; ``empty`` when there are none. In a pipe: plain text, no line is cut."""
     click.echo(render(columns, rows, empty))
 
 
-def render(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> str:
-    """Return rows under headings as :func:`table` prints them, without a line end after the last."""
+def render(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str, *, cut: bool = True) -> str:
+    """
+    Return rows under headings as :func:`table` prints them, without a line end after the last.
+
+    + cut: whether a terminal that is too narrow gets shorter cells; without it, lines are as long as they are
+    """
     if not rows:
         return empty
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    at_terminal = sys.stdout.isatty()
+    at_terminal = sys.stdout.isatty() and cut
     console = Console(width=None if at_terminal else 500)
     grid = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
@@ -68,7 +86,9 @@ def pairs(rows: Sequence[tuple[str, str]], *, err: bool = False) -> None:
     """Print names and values in two columns, with ``err`` beside the questions that they belong to."""
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        first, *others = value.splitlines() or [""]
+        indent = " " * (width + 2)
+        text = folded(f"{indent}{value}", indent, stream=sys.stderr if err else sys.stdout)
+        first, *others = [line.removeprefix(indent) for line in text.splitlines()] or [""]
         click.echo(f"{click.style(name.ljust(width), dim=True)}  {first}", err=err)
         for line in others:
             click.echo(f"{' ' * width}  {line}", err=err)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..lazy import examples
-from ..output import emit, format_option, plain
+from ..output import emit, folded, format_option, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,8 @@ def _say(found: Sequence[Finding], format_: str, *, quiet: bool) -> None:
             if each.subject != subject:
                 click.echo(f"{'' if subject is None else chr(10)}{click.style(each.subject, bold=True)}")
                 subject = each.subject
-            click.echo(f"  {click.style(each.level.ljust(4), fg=_COLORS[each.level])}  {plain(each.text)}")
+            text = folded(f"        {plain(each.text)}", " " * 8).removeprefix(" " * 8)
+            click.echo(f"  {click.style(each.level.ljust(4), fg=_COLORS[each.level])}  {text}")
             if each.evidence and each.level != "note":
                 click.echo(f"          {click.style(plain(each.evidence), dim=True)}")
             if each.remedy and each.level != "ok":

@@ -122,13 +122,17 @@ def _show(state: State, choice: Choice, format_: str) -> Fleet:
 def _screen(fleet: Fleet, choice: Choice, *, wide: bool) -> str:
     from datetime import UTC, datetime
 
-    from ..listing import NARROW, WIDE, notes, rows
+    from ..listing import NARROW, WIDE, Choice, notes, rows
 
     found = choice.reports(fleet)
-    empty = "No agents. Install one with: clm agent install --type hermes --host HOST --name NAME"
+    empty = (
+        "No agent matches."
+        if choice != Choice()
+        else "No agents. Install one with: clm agent install --type hermes --host HOST --name NAME"
+    )
     if fleet.reports:
         empty = f"None of {len(fleet.reports)} agents."
-    text = render(WIDE if wide else NARROW, rows(found, datetime.now(UTC), wide=wide), empty)
+    text = render(WIDE if wide else NARROW, rows(found, datetime.now(UTC), wide=wide), empty, cut=not wide)
     below = notes(fleet, found)
     return f"{text}\n" + "".join(f"{line}\n" for line in ("", *below) if below)
 

@@ -43,7 +43,7 @@ class Page:
         report, seen = self.report, self.report.seen
         host, agent = report.instance
         unit = seen.unit if seen else None
-        model = f", model {agent.model}" if agent.model else ""
+        model = f", model {report.model}" if report.model else ""
         rows = [
             ("agent", report.instance.key),
             ("state", f"{report.state}{f': {plain(report.why)}' if report.why else ''}"),

@@ -77,7 +77,10 @@ class Plan:
             *([("loses", "\n".join(self.lost))] if self.lost else []),
             ("settings", "\n".join(self.changes) or "rendered as before"),
             ("state.db", self.schema),
-            ("room", f"{room}, and for a copy of state.db" if room else "for a copy of state.db"),
+            (
+                "room",
+                f"{room} unless the release is there, and for a copy of state.db" if room else "for a copy of state.db",
+            ),
             ("downtime", "from its stop, once it has finished what it is doing (210 s at most), until it answers"),
         ]
 

@@ -48,6 +48,7 @@ def test_what_makes_no_sense_is_refused(person: Person) -> None:
     person.clm("ps", "--host", "dem", code=Exit.USAGE).has("There is no host 'dem'; did you mean den?")
     person.clm("ps", "--watch", code=Exit.USAGE).has("--watch is for a terminal", "clm ps -o json")
     person.clm("ps", "--watch", "0", code=Exit.USAGE)
+    person.clm("ps", "--limit", "nobody").has("No agent matches.")
     person.clm("agent", "doctor", "maurise", code=Exit.USAGE).has("did you mean maurice?")
 
 
