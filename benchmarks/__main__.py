@@ -11,13 +11,14 @@ from pathlib import Path
 
 from .report import Section, commit, machine
 from .rounds import Failed
-from .sections import converge, install, lifecycle, ps, startup, stock, upgrade
+from .sections import converge, install, lifecycle, methods, ps, startup, stock, upgrade
 from .world import World
 
 # Those that make hosts of their own come before the fleet of twenty is up, which would be in their way.
 SECTIONS: dict[str, Callable[[World, int], Section]] = {
     "startup": startup.measure,
     "install": install.measure,
+    "methods": methods.measure,
     "stock": stock.measure,
     "lifecycle": lifecycle.measure,
     "upgrade": upgrade.measure,

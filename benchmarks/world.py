@@ -20,6 +20,7 @@ from pyinfra_hermes.deploys.model.releases import manifest
 from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
+from tests.lab.upstream import Upstream
 
 from .resident import Resident
 from .rounds import Failed, run
@@ -102,9 +103,18 @@ class World:
             desk.add(host)
         return desk
 
-    def boot(self, n: int = 1) -> list[Host]:
-        """Boot hosts that have never seen an agent."""
-        machines = self._lab.boot(n)
+    @contextmanager
+    def upstream(self) -> Iterator[Upstream]:
+        """Serve upstream's installers, and what they ask for, to the hosts."""
+        server = Upstream(self._lab.run.bridge.address)
+        try:
+            yield server
+        finally:
+            server.close()
+
+    def boot(self, n: int = 1, layer: Path | None = None) -> list[Host]:
+        """Boot hosts that have never seen an agent; ``layer`` is a folder whose content their disks have."""
+        machines = self._lab.boot(n, layer=layer)
         self._pack(machines[0])
         return [Host(f"bench-{m.number}", m, self._fingerprint(m)) for m in machines]
 
