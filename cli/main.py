@@ -15,7 +15,7 @@ from pyinfra_hermes.deploys.model import manifests
 from . import begun
 from .exits import Exit
 from .lazy import Entry, LazyGroup
-from .output import folded, plain
+from .output import plain
 from .problems import Problem, translate
 
 _COMMANDS = "pyinfra_hermes.cli.commands"
@@ -129,8 +129,7 @@ def _color() -> bool | None:
 
 def show(problem: Problem) -> None:
     """Print a problem to standard error: what happened, which may quote a host, and what mends it."""
-    said = folded(f"Error: {plain(problem.message)}", stream=sys.stderr).removeprefix("Error:")
-    click.echo(f"{click.style('Error:', fg='red')}{said}", err=True, color=_color())
+    click.echo(f"{click.style('Error:', fg='red')} {plain(problem.message)}", err=True, color=_color())
     if problem.remedy:
         click.echo(f"  {plain(problem.remedy)}", err=True)
 

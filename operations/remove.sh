@@ -23,7 +23,8 @@ fi
 rm -f -- "$pending/$agent.installer/end.sh"
 systemctl stop "hermes-install-$agent.service" 2>/dev/null
 systemctl reset-failed "hermes-install-$agent.service" 2>/dev/null
-systemctl disable --quiet --now "$service" 2>/dev/null
+# An agent that is busy may finish, for a while; one that stops itself may not hold its own removal up.
+timeout 60 systemctl disable --quiet --now "$service" 2>/dev/null
 systemctl kill --signal=KILL "$service" 2>/dev/null
 rm -rf -- "$units/$service" "$units/$service.part" "$units/multi-user.target.wants/$service"
 for folder in "$units" /run/systemd/system /etc/systemd/system.control /run/systemd/system.control; do

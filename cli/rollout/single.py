@@ -99,10 +99,14 @@ def rollback(wanted: Wanted) -> Outcome | None:
     current = manifest().release(agent.release)
     to = wanted.to or _previous(state, instance, [(each.release, each.to) for each in seen.snapshots], current.tag)
     after = manifest().release(to)
-    if not is_older(after, current):
+    if after == current and found is None:
+        # Killed after its last step, the same command finds that all is done.
+        click.echo(f"Agent {agent.name} has {current.tag}; nothing to do.")
+        return None
+    if after != current and not is_older(after, current):
         raise Problem(
             f"{after.tag} is not earlier than {current.tag}, which agent {agent.name} has",
-            f"clm agent upgrade {agent.name} --to {after.tag}" if after != current else None,
+            f"clm agent upgrade {agent.name} --to {after.tag}",
             Exit.REFUSED,
         )
     method = wanted.method or (agent.method if agent.method in after.methods else after.methods[0])

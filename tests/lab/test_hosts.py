@@ -425,6 +425,8 @@ def test_a_host_with_an_ipv6_address(
         "wolf-i",
         "--name",
         "six",
+        "--method",
+        "wheel",
         "--wheelhouse",
         str(wheelhouse),
     ]

@@ -259,6 +259,8 @@ while True:
 
 
 def test_removal_leaves_nothing_of_one_that_stops_whoever_looks_at_it(equipped: Clm, host: Machine) -> None:
+    # A daemon that cannot finish what it does would be waited for.
+    host.ssh(f"systemctl kill --signal=KILL hermes-{AGENT}.service; systemctl stop hermes-{AGENT}.service", check=False)
     host.ssh("cat >/run/lab-stop", input=_STOP)
     host.ssh(
         f"setsid setpriv --reuid={AGENT} --regid={AGENT} --clear-groups "

@@ -145,7 +145,7 @@ def test_everything_works_with_encrypted_secrets(
     assert counted(person.pyinfra(*FLEET, "-y").stderr)[:2] == (0, 0)
     away = key.rename(tmp_path / "away")
     listed = person.clm("ps")
-    listed.has("running", "drift not known", "Drift is not known: The key file")
+    listed.has("running", "Drift is not known: The key file")
     assert [row["drift"] for row in person.json("ps")] == [None]
     person.clm("agent", "status", "maurice").has("not known: The key file")
     assert "CLM_KEY_FILE=FILE" in person.pyinfra(*FLEET, "-y", exit=1).output

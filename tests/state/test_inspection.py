@@ -123,7 +123,7 @@ def test_everything_is_told_at_once_and_the_remedies_mend_it(filled: State, path
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        ({"schema_version": 3}, "A later version of pyinfra-hermes wrote it"),
+        ({"schema_version": 4}, "A later version of pyinfra-hermes wrote it"),
         (
             {"schema_version": 1, "hosts": {"h": {"name": "h", "address": "::1", "user": "u", "port": "22"}}},
             "hosts.h.port",
