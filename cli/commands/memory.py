@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -156,19 +158,14 @@ def write(name: str, file: str, source: str | None, replace: bool, expected: str
     from pyinfra_hermes.deploys.model.memories import decoded
 
     from ..memories.changing import write
-    from ..memories.drafts import Draft
     from ..memories.reading import chosen
 
     if replace and expected is not None:
         raise click.UsageError("--replace replaces anything, and --expected one text: give one of them")
     [kind] = chosen(file)
     content = _given(source)
-    try:
+    with _not_lost(name, kind, content if source in (None, "-") else None):
         done = write(name, kind, decoded(kind, content), expected, replace=replace)
-    except BaseException:
-        if source in (None, "-"):
-            click.echo(f"Your text is kept in {Draft.of(name, kind.name, content).path}", err=True)
-        raise
     _told(done, name, kind)
 
 
@@ -212,17 +209,12 @@ def add(name: str, file: str, text: str | None) -> None:
     from pyinfra_hermes.deploys.model.memories import decoded
 
     from ..memories.changing import add
-    from ..memories.drafts import Draft
     from ..memories.reading import chosen
 
     [kind] = chosen(file)
     content = _given(None) if text in (None, "-") else str(text).encode(errors="surrogateescape")
-    try:
+    with _not_lost(name, kind, content if text in (None, "-") else None):
         done = add(name, kind, decoded(kind, content))
-    except BaseException:
-        if text in (None, "-"):
-            click.echo(f"Your text is kept in {Draft.of(name, kind.name, content).path}", err=True)
-        raise
     _told(done, name, kind)
 
 
@@ -270,6 +262,19 @@ def _given(source: str | None) -> bytes:
     if sys.stdin.isatty():
         click.echo("Type the text; Ctrl-D ends it.", err=True)
     return sys.stdin.buffer.read()
+
+
+@contextmanager
+def _not_lost(name: str, kind: MemoryFile, piped: bytes | None) -> Iterator[None]:
+    """Say where a text that came from a pipe, and can be had no second time, is kept when it is refused."""
+    try:
+        yield
+    except BaseException:
+        if piped is not None:
+            from ..memories.drafts import Draft
+
+            click.echo(f"Your text is kept in {Draft.of(name, kind.name, piped).path}", err=True)
+        raise
 
 
 def _told(done: Changed, name: str, kind: MemoryFile) -> None:

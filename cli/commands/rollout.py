@@ -122,8 +122,6 @@ def rollback(
         click.echo(f"Agent {name} runs {outcome.plan.after.tag} and answers.")
         if outcome.aside is not None:
             click.echo(f"Its conversations since then are kept on {outcome.instance.host.name}, in {outcome.aside}")
-    elif not plan_only:
-        click.echo(f"Agent {name} serves on what it had.")
 
 
 @click.command(

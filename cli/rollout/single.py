@@ -81,7 +81,7 @@ def upgrade_job(snapshot: Lookup, instance: Instance, to: str | None, method: Me
 
 
 def rollback(wanted: Wanted) -> Outcome | None:
-    """Bring an agent back to an earlier release; None when there was only something to go back from, or a plan."""
+    """Bring an agent back to an earlier release; None when it has it, went back from a change, or a plan was asked."""
     state = State.open()
     state.unlock()
     snapshot = state.read()
@@ -94,6 +94,7 @@ def rollback(wanted: Wanted) -> Outcome | None:
         from .. import engine  # noqa: F401 - patches gevent, before anything opens a socket
 
         go_back(state, instance, "it was cut off", wanted.options.verbose)
+        click.echo(f"Agent {wanted.agent} serves on what it had.")
         return None
     ready(snapshot, wanted.agent)
     current = manifest().release(agent.release)
