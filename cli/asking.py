@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from pyinfra_hermes.deploys.model.redaction import is_placeholder
 from pyinfra_hermes.deploys.model.secret import Secret
 
+from .breaking_off import breaks_off
 from .exits import Exit
 from .problems import Problem
 
@@ -42,7 +43,9 @@ def confirm(question: str, flag: str) -> None:
             f"Give it with {flag}",
             Exit.USAGE,
         )
-    if not click.confirm(question, default=False, err=True):
+    with breaks_off():
+        confirmed = click.confirm(question, default=False, err=True)
+    if not confirmed:
         raise Problem("Cancelled; nothing was changed.", None, Exit.REFUSED)
 
 
@@ -50,18 +53,14 @@ def text(label: str, flag: str, default: str | None = None) -> str:
     """Ask for a line of text."""
     if not interactive():
         raise missing(label, flag)
-    answer: str = click.prompt(label, default=default, err=True)
-    return answer
+    return _prompt(label, default=default)
 
 
 def choice(label: str, flag: str, options: list[str]) -> str:
     """Ask for one of some names."""
     if not interactive():
         raise missing(label, flag)
-    answer: str = click.prompt(
-        label, type=click.Choice(options), default=options[0] if len(options) == 1 else None, err=True
-    )
-    return answer
+    return _prompt(label, type=click.Choice(options), default=options[0] if len(options) == 1 else None)
 
 
 def until(
@@ -81,9 +80,7 @@ def until(
     if not interactive():
         raise missing(label, flag)
     while True:
-        answer = click.prompt(
-            label, default=default or "", show_default=bool(default) and not hide, hide_input=hide, err=True
-        )
+        answer = _prompt(label, default=default or "", show_default=bool(default) and not hide, hide_input=hide)
         if back and answer.strip().lower() in BACK:
             raise Back
         try:
@@ -149,9 +146,7 @@ def hidden(label: str, flag: str, required: bool) -> Secret | None:
             raise missing(label, flag)
         return None
     hint = "" if required else " (Enter for none)"
-    answer = click.prompt(
-        f"{label}{hint}", default=None if required else "", hide_input=True, show_default=False, err=True
-    )
+    answer = _prompt(f"{label}{hint}", default=None if required else "", hide_input=True, show_default=False)
     return Secret(answer) if answer else None
 
 
@@ -159,7 +154,13 @@ def hidden_twice(label: str, flag: str) -> Secret:
     """Ask for a new secret without showing it, twice: a slip would be noticed too late."""
     if not interactive():
         raise missing(label, flag)
-    return Secret(click.prompt(label, hide_input=True, confirmation_prompt="Once more", err=True))
+    return Secret(_prompt(label, hide_input=True, confirmation_prompt="Once more"))
+
+
+def _prompt(label: str, **options: Any) -> str:
+    with breaks_off():
+        answer: str = click.prompt(label, err=True, **options)
+    return answer
 
 
 def warn_of_placeholder(name: str, value: Secret) -> None:

@@ -9,6 +9,7 @@ import click
 from pyinfra_hermes.deploys.model.memories import InvalidMemory, MemoryFile, decoded
 
 from .. import asking
+from ..breaking_off import breaks_off
 from ..exits import Exit
 from ..problems import Problem, translate
 from .changing import Changed, Unfit, checked, edited
@@ -62,7 +63,9 @@ def _edited(seen: Remembered, kind: MemoryFile, draft: Draft, editor: str | None
             if not asking.interactive():
                 raise
             click.echo(f"{error}.", err=True)
-            if not click.confirm("Edit it again?", default=True, err=True):
+            with breaks_off():
+                again = click.confirm("Edit it again?", default=True, err=True)
+            if not again:
                 raise
             continue
         return edited(seen, kind, text)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import queue
+import secrets
 import subprocess
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,8 +27,10 @@ from .openssh import Login, explain
 
 #: Seconds that an agent which is just starting is waited for.
 _START_SECONDS = 120
-#: Seconds that the host may take to tell of the journal.
-_JOURNAL_SECONDS = 10.0
+#: Seconds that a host may be silent beyond that.
+_SILENT_SECONDS = 15
+#: Seconds that a question of ours may go unanswered.
+_ANSWER_SECONDS = 10.0
 #: What a host may say that nobody has read yet, in lines, and how long one may be: it must not fill our memory.
 _MOST_LINES, _LONGEST_LINE = 2000, 16384
 
@@ -112,16 +116,26 @@ class Way:
         except queue.Empty:
             raise TimeoutError from None
 
-    def mark(self) -> None:
-        """Have the host remember where the agent's journal ends now."""
-        self._ask("mark")
+    def mark(self) -> bool:
+        """
+        Have the host remember where the agent's journal ends now.
+
+        False when it does not say that it did: the connection is lost, or there is only silence on it.
+        """
+        token = secrets.token_hex(8)
+        self._ask(f"mark {token}")
+        with suppress(TimeoutError):
+            while (line := self.line(_ANSWER_SECONDS)) is not None:
+                if line == f"marked {token}":
+                    return True
+        return False
 
     def journal(self, lines: int = 60) -> list[str]:
         """Return what the agent's journal got since :meth:`mark`, without credentials; nothing when it is cut off."""
         found: list[str] = []
         self._ask(f"since {lines}")
         with suppress(TimeoutError):
-            while (line := self.line(_JOURNAL_SECONDS)) not in (None, END):
+            while (line := self.line(_ANSWER_SECONDS)) not in (None, END):
                 found.append(plain(str(line)))
         return found
 
@@ -170,9 +184,21 @@ class Way:
             self._stdin.write(f"{question}\n")
             self._stdin.flush()
 
+    def _line_before(self, deadline: float) -> str | None:
+        try:
+            return self.line(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            name = self._instance.host.name
+            raise Problem(
+                f"{name} is connected, and does not say whether its agent runs",
+                f"clm host check {name}",
+                Exit.UNREACHABLE,
+            ) from None
+
     def _prove(self) -> None:
         lines: list[str] = []
-        while (line := self.line()) != END:
+        deadline = time.monotonic() + _START_SECONDS + _SILENT_SECONDS
+        while (line := self._line_before(deadline)) != END:
             if line is None:
                 raise self.end()
             if len(lines) < _MOST_LINES:

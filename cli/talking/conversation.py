@@ -141,7 +141,7 @@ class Conversation:
         Closing the generator gives the answer up, and the agent ends its work on it. Raises :class:`Broken`, and
         :class:`Problem` when the agent cannot be reached.
         """
-        client = self._reach()
+        client = self._reached()
         reading = _Reading(self.session, self._timeout)
         messages = [{"role": "system", "content": self._system}] if self._system else []
         body = {
@@ -149,8 +149,6 @@ class Conversation:
             "messages": [*messages, {"role": "user", "content": question}],
             "stream": True,
         }
-        assert self._way is not None
-        self._way.mark()
         try:
             with client.stream(
                 "POST", "/chat/completions", json=body, headers={"X-Hermes-Session-Id": self.session}
@@ -234,6 +232,22 @@ class Conversation:
     def _broken(self, reading: _Reading, what: str, remedy: str, exit: Exit = Exit.UNHEALTHY) -> Broken:
         cut = " in the middle of its answer" if reading.text.strip() else ""
         return Broken(f"Agent {self._instance.key} {what}{cut}", remedy, reading.answer("error"), exit)
+
+    def _reached(self) -> httpx.Client:
+        """
+        Return what speaks to the agent, over a connection that showed a sign of life just now.
+
+        A question that is sent into a connection which was lost meanwhile, by a laptop that slept for one, may or may
+        not be in the agent's session: it could not be asked again. Raises :class:`Problem`.
+        """
+        client = self._reach()
+        if self._way is not None and self._way.mark():
+            return client
+        self._leave()
+        client = self._reach()
+        assert self._way is not None
+        self._way.mark()
+        return client
 
     def _reach(self) -> httpx.Client:
         """Return what speaks to the agent, over a connection that is made anew when the last one was lost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..breaking_off import breaks_off
 from ..exits import Exit
 from ..problems import Problem
 from .conversation import Answer, Conversation
@@ -46,7 +47,8 @@ def talk(conversation: Conversation, name: str, *, markdown: bool) -> Exit:
     ended = Exit.DONE
     while True:
         try:
-            text = _typed()
+            with breaks_off():
+                text = _typed()
         except EOFError:
             click.echo(err=True)
             break
