@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that something took, and the processor seconds in it: its own, and the whole machine's."""
+
+    wall: float
+    own: float
+    machine: float
 
 
 @dataclass(frozen=True)
@@ -63,3 +75,20 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, expect:
     if done.returncode != expect:
         raise Failed(f"{' '.join(command)}\nexit {done.returncode}, not {expect}\n{done.stdout}{done.stderr}")
     return seconds
+
+
+def cost(action: Callable[[], object]) -> Cost:
+    """Run something that starts programs and waits for them, and return what it cost; nothing else may be at work."""
+    started, own, machine = time.monotonic(), _children(), _machine()
+    action()
+    return Cost(time.monotonic() - started, _children() - own, _machine() - machine)
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _machine() -> float:
+    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")

@@ -7,7 +7,6 @@
 units=/etc/systemd/system
 line_end='
 '
-# Most of what this costs is starting programs: what the shell can do itself, it does.
 # first WORD FILE: print the word and the first line of a file of root's, when there is one.
 first() {
     [ -f "$2" ] || return 0
@@ -15,6 +14,13 @@ first() {
     IFS= read -r line <"$2"
     printf '%s %s\n' "$1" "$line"
 }
+# in_unit PID: whether it is in the agent's service; one that has ended meanwhile is in none.
+in_unit() {
+    while IFS= read -r line; do
+        case $line in *"/$service"*) return 0 ;; esac
+    done <"/proc/$1/cgroup"
+    return 1
+} 2>/dev/null
 names=$(
     {
         for name in "$@"; do printf '%s\n' "$name"; done
@@ -24,16 +30,18 @@ names=$(
             unit=${unit##*/hermes-}
             printf '%s\n' "${unit%.service}"
         done
-    } | grep -Ex '[a-z][a-z0-9_-]{0,31}' | sort -u
+    } | while IFS= read -r name; do
+        case $name in '' | [!a-z]* | *[!a-z0-9_-]*) ;; *) [ ${#name} -gt 32 ] || printf '%s\n' "$name" ;; esac
+    done | sort -u
 )
 
-# One ss(8) for all agents: "ADDRESS PORT PID" a line.
+# One ss(8) for all agents: "listener ADDRESS PORT PID" a line.
 listeners=$(ss -Hltnp 2>/dev/null | awk '{
     n = split($4, part, ":"); pid = 0
     if (match($0, /pid=[0-9]+/)) pid = substr($0, RSTART + 4, RLENGTH - 4)
-    print substr($4, 1, length($4) - length(part[n]) - 1), part[n], pid
+    print "listener", substr($4, 1, length($4) - length(part[n]) - 1), part[n], pid
 }')
-[ -z "$listeners" ] || printf '%s\n' "$listeners" | sed 's/^/listener /'
+[ -z "$listeners" ] || printf '%s\n' "$listeners"
 describe slice "$units/hermes.slice"
 # What the agents' own files say is gathered side by side: one that hangs must not hide its neighbours. Each has a file in
 # memory, with an end: an agent must not be able to fill the memory of whoever asks.
@@ -49,10 +57,12 @@ done
 for name in $names; do
     printf 'agent %s\n' "$name"
     service=hermes-$name.service
-    describe unit "$units/$service"
-    describe dropins "$units/$service.d"
-    describe pending_restart "$PENDING/$name.restart"
-    describe pending_proof "$PENDING/$name.proof"
+    entry=$(getent passwd "$name") || entry=
+    IFS=: read -r _ _ uid gid comment home _ <<ENTRY
+${entry:-:::::/home/$name}
+ENTRY
+    describe unit "$units/$service" dropins "$units/$service.d" home "$home" \
+        pending_restart "$PENDING/$name.restart" pending_proof "$PENDING/$name.proof"
     first before "$PENDING/$name.before"
     for record in "$PENDING/$name.snapshots"/*/meta; do
         first snapshot "$record"
@@ -73,30 +83,28 @@ for name in $names; do
         shown=$(TZ=UTC systemctl show "$service" -p LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus \
             -p MainPID,NeedDaemonReload,MemoryCurrent,MemoryHigh,MemoryMax,TasksCurrent,TasksMax,CPUUsageNSec \
             -p ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,StateChangeTimestamp 2>/dev/null)
-        printf '%s\n' "$shown" | sed 's/^/unit /'
+        while IFS= read -r line; do printf 'unit %s\n' "$line"; done <<SHOWN
+$shown
+SHOWN
         main=${shown#*MainPID=} main=${main%%"$line_end"*}
     else
         main=0
     fi
-    entry=$(getent passwd "$name") || { [ ! -e "/home/$name" ] || describe home "/home/$name"; continue; }
+    [ -n "$entry" ] || continue
     printf 'account %s\n' "$entry"
-    IFS=: read -r _ _ uid gid comment home _ <<ENTRY
-$entry
-ENTRY
     # An account that is not ours is none of our business: nothing of it is looked at.
     [ "${comment%%,*}" = "$COMMENT" ] || continue
     total=0 stray=0
     for pid in $(pgrep -U "$uid"); do
         total=$((total + 1))
-        grep -qs "/$service" "/proc/$pid/cgroup" || stray=$((stray + 1))
+        in_unit "$pid" || stray=$((stray + 1))
     done
     printf 'processes %s %s\n' "$total" "$stray"
-    describe home "$home"
     bin=$(sed -n 's|^ExecStart=.* \(/[^ ]*\)/hermes gateway run$|\1|p' "$units/$service" 2>/dev/null)
     release=${bin%/venv/bin}
     [ -z "$bin" ] || printf 'runs %s\n' "${release##*/}"
     port=
-    while read -r _ number pid; do
+    while read -r _ _ number pid; do
         [ "$pid" != "$main" ] || [ "$pid" = 0 ] || { port=$number; break; }
     done <<LISTENERS
 $listeners

@@ -1,21 +1,17 @@
 # What lies in an agent's home, read as the agent. Arguments: home, python of its release, and the port to ask, or 0
 # when the process that holds the port is not known to be this agent's: its key is sent to nobody else.
-home=$1 python=$2 port=$3 hermes=$1/.hermes
-describe hermes "$hermes"
-describe env "$hermes/.env"
-describe config "$hermes/config.yaml"
-describe memories "$hermes/memories"
-describe soul "$hermes/SOUL.md"
-# Its size only: it can be large, and it changes all the time.
-stat --printf 'path state_db|%F|%a|%U|%G|%s|-\n' -- "$hermes/state.db" 2>/dev/null
-describe code "$hermes/code"
-describe credentials "$hermes/credentials"
+home=$1 python=$2 port=$3 hermes=$1/.hermes line_end='
+'
+describe hermes "$hermes" env "$hermes/.env" config "$hermes/config.yaml" memories "$hermes/memories" \
+    soul "$hermes/SOUL.md" state_db "$hermes/state.db" code "$hermes/code" credentials "$hermes/credentials"
+set --
 for file in "$hermes"/credentials/*; do
-    case ${file##*/} in *[!a-z0-9._-]*) ;; *) describe "credentials/${file##*/}" "$file" ;; esac
+    case ${file##*/} in *[!a-z0-9._-]*) ;; *) set -- "$@" "credentials/${file##*/}" "$file" ;; esac
 done
 for file in "$hermes"/mcp-tokens/*.json; do
-    case ${file##*/} in *[!A-Za-z0-9._-]*) ;; *) describe "mcp-tokens/${file##*/}" "$file" ;; esac
+    case ${file##*/} in *[!A-Za-z0-9._-]*) ;; *) set -- "$@" "mcp-tokens/${file##*/}" "$file" ;; esac
 done
+describe "$@"
 
 for program in "$hermes"/releases/*/venv/bin/hermes; do
     [ -x "$program" ] || continue
@@ -28,14 +24,18 @@ if [ -x "$python" ]; then
 fi
 
 [ -f "$hermes/.env" ] || exit 0
-key=$(sed -n 's/^API_SERVER_KEY=\([0-9a-f]\{64\}\)$/\1/p' "$hermes/.env" | tail -n 1)
-printf 'env_port %s\n' "$(sed -n 's/^API_SERVER_PORT=\([0-9]\{1,5\}\)$/\1/p' "$hermes/.env" | tail -n 1)"
-printf 'env_key %s\n' "$([ -n "$key" ] && echo valid || echo invalid)"
+found=$(sed -n -e 's/^API_SERVER_KEY=\([0-9a-f]\{64\}\)$/key \1/p' \
+    -e 's/^API_SERVER_PORT=\([0-9]\{1,5\}\)$/port \1/p' "$hermes/.env" 2>/dev/null)
+key='' env_key=invalid env_port=''
+case $found in *'key '*) key=${found##*key } key=${key%%"$line_end"*} env_key=valid ;; esac
+case $found in *'port '*) env_port=${found##*port } env_port=${env_port%%"$line_end"*} ;; esac
+printf 'env_port %s\nenv_key %s\n' "$env_port" "$env_key"
 
 # How the last question to its model ended, by the daemon's own log: "turn answered|failed TIME REASON". Nothing of the
 # text is told, but the HTTP status. What a user wrote is in that log, too, never where a line begins.
 head='^[-0-9]{10} [0-9:,]{12} [A-Z]+ (\[.[^]]*\] )*[A-Za-z_.]+: (\[.[^]]*\] )*'
-turn=$(tail -c 8388608 "$hermes/logs/agent.log" 2>/dev/null |
+turn=
+[ ! -f "$hermes/logs/agent.log" ] || turn=$(tail -c 8388608 "$hermes/logs/agent.log" 2>/dev/null |
     grep -aE "$head"'(API call #[0-9]+: |API call failed after [0-9]+ retries|Non-retryable client error)' | tail -n 1 | head -c 2000)
 if [ -n "$turn" ]; then
     case $turn in

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import statistics
+
 from ..report import Row, Section, times
-from ..rounds import interleave
+from ..rounds import cost, interleave
 from ..world import World
 
 _MANY = (1, 4, 10, 20)
@@ -34,6 +37,14 @@ def measure(world: World, runs: int) -> Section:
         section.rows.append(
             Row(f"{n} host{'s' if n > 1 else ''}", seconds, times(seconds.ratio(ssh), "`ssh host true`"), counts[n])
         )
+    costs = [cost(lambda: desk.clm(*words(_MANY[-1]))) for _ in range(runs)]
+    own, whole = (statistics.median(getattr(c, name) for c in costs) for name in ("own", "machine"))
+    processors = os.cpu_count() or 1
+    section.notes.append(
+        f"Processor seconds of one `clm ps` over {_MANY[-1]} hosts: {whole:.1f} of the whole machine. clm and its ssh "
+        f"took {own:.1f} of them; the rest is sshd, script and daemon of the hosts, which elsewhere have processors of "
+        f"their own. On {processors} processors clm's part alone takes {own / processors:.1f} s."
+    )
     machine = hosts[3].machine
     for title, breaks, mends in (
         ("4 hosts, one of them dead", machine.unplug, machine.plug),
