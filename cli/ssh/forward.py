@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import secrets
+import socket
 import subprocess
 import tempfile
 import threading
@@ -27,10 +28,12 @@ from .openssh import Login, explain
 
 #: Seconds that an agent which is just starting is waited for.
 _START_SECONDS = 120
-#: Seconds that a host may be silent beyond that.
-_SILENT_SECONDS = 15
+#: Seconds that a host may be silent beyond that: to be logged in at, and to read why an agent failed from its journal.
+_SILENT_SECONDS = 45
 #: Seconds that a question of ours may go unanswered.
 _ANSWER_SECONDS = 10.0
+#: Seconds that ssh may take to end when what it ran has ended.
+_END_SECONDS = 2.0
 #: What a host may say that nobody has read yet, in lines, and how long one may be: it must not fill our memory.
 _MOST_LINES, _LONGEST_LINE = 2000, 16384
 
@@ -123,25 +126,20 @@ class Way:
         False when it does not say that it did: the connection is lost, or there is only silence on it.
         """
         token = secrets.token_hex(8)
-        self._ask(f"mark {token}")
-        with suppress(TimeoutError):
-            while (line := self.line(_ANSWER_SECONDS)) is not None:
-                if line == f"marked {token}":
-                    return True
-        return False
+        return f"marked {token}" in self._answer(f"mark {token}", f"marked {token}")
 
     def journal(self, lines: int = 60) -> list[str]:
         """Return what the agent's journal got since :meth:`mark`, without credentials; nothing when it is cut off."""
-        found: list[str] = []
-        self._ask(f"since {lines}")
-        with suppress(TimeoutError):
-            while (line := self.line(_ANSWER_SECONDS)) not in (None, END):
-                found.append(plain(str(line)))
-        return found
+        return [plain(line) for line in self._answer(f"since {lines}", END) if line != END]
 
     def end(self) -> Problem:
         """Say why the connection has ended."""
-        status = self._process.wait()
+        try:
+            status = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            # What it ran there has ended; ssh itself waits for connections through it that somebody has open still.
+            self._process.kill()
+            status = self._process.wait()
         self._listener.join(1)
         said = "".join(self._errors)
         if self._proven:
@@ -178,34 +176,50 @@ class Way:
         with suppress(ValueError):
             self._errors.extend(_lines_of(stream))
 
-    def _ask(self, question: str) -> None:
+    def _answer(self, question: str, last: str) -> list[str]:
+        """Ask, and return what the host says up to the line ``last``; without that when it is cut off, or too slow."""
         # A connection that is gone is noticed by whoever reads.
         with suppress(OSError):
             self._stdin.write(f"{question}\n")
             self._stdin.flush()
+        found: list[str] = []
+        with suppress(TimeoutError):
+            for line in self._lines_until(last, _ANSWER_SECONDS):
+                found.append(line)
+        return found
 
-    def _line_before(self, deadline: float) -> str | None:
+    def _lines_until(self, last: str, seconds: float) -> Iterator[str]:
+        """
+        Give what the host says, up to the line ``last`` or to the end of the connection.
+
+        Raises :class:`TimeoutError` after so many seconds, however much it says meanwhile.
+        """
+        deadline = time.monotonic() + seconds
+        for _ in range(_MOST_LINES):
+            line = self.line(max(0.0, deadline - time.monotonic()))
+            if line is None:
+                return
+            yield line
+            if line == last:
+                return
+
+    def _prove(self) -> None:
         try:
-            return self.line(max(0.0, deadline - time.monotonic()))
+            said = list(self._lines_until(END, _START_SECONDS + _SILENT_SECONDS))
         except TimeoutError:
             name = self._instance.host.name
             raise Problem(
-                f"{name} is connected, and does not say whether its agent runs",
+                f"{name} does not say whether agent {self._instance.agent.name} runs: its login hangs, or all of it",
                 f"clm host check {name}",
                 Exit.UNREACHABLE,
             ) from None
-
-    def _prove(self) -> None:
-        lines: list[str] = []
-        deadline = time.monotonic() + _START_SECONDS + _SILENT_SECONDS
-        while (line := self._line_before(deadline)) != END:
-            if line is None:
-                raise self.end()
-            if len(lines) < _MOST_LINES:
-                lines.append(plain(line.rstrip()))
+        if END not in said:
+            raise self.end()
+        lines = [plain(line.rstrip()) for line in said[:-1]]
         word, _, detail = lines[0].partition(" ") if lines else ("", "", "the host says nothing")
         if word == "listening":
             self._proven = True
+            self._pass_through()
             return
         agent = self._instance.agent
         if detail.startswith("the unit is inactive"):
@@ -213,6 +227,31 @@ class Way:
         more = "\n".join(f"  {line}" for line in lines[1:])
         what = f"Agent {self._instance.key} does not serve: {detail}\n{more}".rstrip()
         raise Stopped(what, f"clm agent status {agent.name}", Exit.UNHEALTHY)
+
+    def _pass_through(self) -> None:
+        """Raise :class:`Problem` when the host's sshd forbids forwards: it closes every connection and says nothing."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(_ANSWER_SECONDS)
+            try:
+                probe.connect(str(self.socket))
+                probe.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+                passed = probe.recv(1) != b""
+            except TimeoutError:
+                # It was not closed: the agent is busy.
+                passed = True
+            except OSError:
+                passed = False
+        if passed:
+            return
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS / 10)
+            raise self.end()
+        host, agent = self._instance.host.name, self._instance.agent
+        raise Problem(
+            f"{host} does not pass connections on to agent {agent.name}, which listens on port {agent.port} there",
+            "Unless it was stopped just now, sshd forbids it: AllowTcpForwarding local in /etc/ssh/sshd_config there",
+            Exit.UNREACHABLE,
+        )
 
 
 def _lines_of(stream: IO[str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import select
 import shlex
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +39,8 @@ _COLORS = ("cyan", "green", "yellow", "magenta", "blue", "bright_cyan", "bright_
 _LONGEST_PAUSE = 30.0
 #: First line from a host.
 _REACHED = "reached"
+#: How much is read that nobody has looked at yet: a terminal that is stopped must not fill our memory.
+_MOST_WAITING = 1000
 _KEEPALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 
 
@@ -51,9 +54,10 @@ class Wanted:
     grep: str | None = None
     file: str | None = None
 
-    def script(self, agent: str, cursor: str | None) -> str:
+    def script(self, agent: str, cursor: str | None, seconds: int | None) -> str:
         """
-        Return what prints it on the agent's host; with ``cursor``, only what came after that entry.
+        Return what prints it on the agent's host; with ``cursor``, only what came after that entry, and without one,
+        only that of the last ``seconds``.
 
         What follows ends with its standard input: otherwise it would be there until the next line, which nobody reads.
         """
@@ -64,11 +68,36 @@ class Wanted:
         if self.file is not None:
             options = ["-n", str(self.lines), *(["-F"] if self.follow else [])]
             return f"{begin}own_log {shlex.join([agent, self.file, *options])}{end}"
-        options = [f"--after-cursor={cursor}", "--lines=all"] if cursor else [f"--lines={self.lines}"]
+        if cursor:
+            options = [f"--after-cursor={cursor}", "--lines=all"]
+        elif seconds is not None:
+            options = [f"--since=-{seconds}s", "--lines=all"]
+        else:
+            options = [f"--lines={self.lines}", *([f"--since={self.since}"] if self.since else [])]
         options += ["--follow"] if self.follow else []
-        options += [f"--since={self.since}"] if self.since and not cursor else []
         options += [f"--grep={self.grep}"] if self.grep else []
         return f"{begin}entries {shlex.join([agent, *options])}{end}"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is to be said of the connection to a host."""
+
+    host: str
+    text: str
+
+
+@dataclass(frozen=True)
+class GivenUp(Note):
+    """That, and why: an agent's journal is not read any more."""
+
+    problem: Problem
+
+    @classmethod
+    def to(cls, host: str, problem: Problem) -> GivenUp:
+        """Say it with what mends it."""
+        remedy = f" ({problem.remedy})" if problem.remedy else ""
+        return cls(host, f"{problem.message}{remedy}", problem)
 
 
 @dataclass(frozen=True)
@@ -106,6 +135,10 @@ class Entry:
             return None
 
 
+#: What a reader tells, and None at its end; or that nobody reads our output any more.
+_Event = Entry | Note | BrokenPipeError | None
+
+
 def show(references: Sequence[str], wanted: Wanted, format_: str) -> Exit:
     """
     Print agents' journals, and with ``follow`` what is added until Ctrl-C; returns how it went.
@@ -119,15 +152,17 @@ def show(references: Sequence[str], wanted: Wanted, format_: str) -> Exit:
         _reveal(snapshot, instance)
     readers = [_Reader(n, login_of(state, i.host), i, wanted) for n, i in enumerate(instances)]
     printer = _Printer(instances, format_)
-    events: queue.SimpleQueue[Entry | Problem | str | None] = queue.SimpleQueue()
-    failures: list[Problem] = []
+    events: queue.Queue[_Event] = queue.Queue(_MOST_WAITING)
+    given_up: list[GivenUp] = []
     try:
         for reader in readers:
             threading.Thread(target=reader.run, args=(events,), daemon=True).start()
-        for entry in _in_order(_until_all_end(events, len(readers), failures, printer), wanted.follow):
+        if wanted.follow and sys.stdout is not None:
+            threading.Thread(target=_await_nobody, args=(sys.stdout.fileno(), events), daemon=True).start()
+        for entry in _in_order(_until_all_end(events, len(readers), given_up, printer, wanted.follow), wanted.follow):
             printer.print(entry)
     except KeyboardInterrupt:
-        return Exit.DONE
+        return Exit.PARTLY if given_up else Exit.DONE
     except BrokenPipeError:
         # `| head` has enough. What is still to be flushed when Python ends goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -135,11 +170,13 @@ def show(references: Sequence[str], wanted: Wanted, format_: str) -> Exit:
     finally:
         for reader in readers:
             reader.end()
-    if failures and len(failures) == len(readers):
-        raise failures[0]
-    for problem in failures:
-        printer.note(problem.message)
-    return Exit.PARTLY if failures else Exit.DONE
+    last = given_up[-1] if len(given_up) == len(readers) else None
+    for note in given_up:
+        if not wanted.follow and (last is None or note.text != last.text):
+            printer.note(note)
+    if last is not None:
+        raise last.problem
+    return Exit.PARTLY if given_up else Exit.DONE
 
 
 def since(text: str) -> str:
@@ -162,7 +199,8 @@ class _Reader:
         self._instance = instance
         self._wanted = wanted
         self._cursor: str | None = None
-        self._reached = False
+        #: When it was reached first, by time.monotonic().
+        self._reached: float | None = None
         self._process: subprocess.Popen[str] | None = None
         self._ended = False
 
@@ -171,8 +209,9 @@ class _Reader:
         if self._process is not None:
             self._process.kill()
 
-    def run(self, events: queue.SimpleQueue[Entry | Problem | str | None]) -> None:
-        """Put what is read on a queue, what is to be said of the connection as text, and None at the end."""
+    def run(self, events: queue.Queue[_Event]) -> None:
+        """Put what is read on a queue, and what is to be said of the connection, and None at the end."""
+        host = self._instance.host.name
         pause, said = 1.0, ""
         try:
             while not self._ended:
@@ -181,21 +220,21 @@ class _Reader:
                         if entry is not None:
                             events.put(entry)
                         elif said:
-                            events.put(f"{self._instance.host.name} is back")
+                            events.put(Note(host, f"{host} is back"))
                         pause, said = 1.0, ""
                     return
                 except (LoginRefused, NoRoot, NotTrusted) as problem:
-                    events.put(problem)
+                    events.put(GivenUp.to(host, problem))
                     return
                 except Problem as problem:
                     # A file has no cursor: where it was left is not known.
-                    follows = self._wanted.follow and self._wanted.file is None and self._reached
+                    follows = self._wanted.follow and self._wanted.file is None and self._reached is not None
                     if not follows or problem.exit != Exit.UNREACHABLE:
-                        events.put(problem)
+                        events.put(GivenUp.to(host, problem))
                         return
                     if problem.message != said:
                         said = problem.message
-                        events.put(f"{said.splitlines()[0]}; trying again until Ctrl-C")
+                        events.put(Note(host, f"{said.splitlines()[0]}; trying again until Ctrl-C"))
                 time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
@@ -218,13 +257,13 @@ class _Reader:
         complaints: list[str] = []
         try:
             with suppress(BrokenPipeError):
-                process.stdin.write(self._wanted.script(self._instance.agent.name, self._cursor))
+                process.stdin.write(self._wanted.script(self._instance.agent.name, self._cursor, self._seconds()))
                 process.stdin.flush()
                 if not self._wanted.follow:
                     process.stdin.close()
             reached = process.stdout.readline().strip() == _REACHED
-            self._reached = self._reached or reached
             if reached:
+                self._reached = self._reached or time.monotonic()
                 yield None
             for line in process.stdout:
                 if self._wanted.file is not None:
@@ -247,6 +286,10 @@ class _Reader:
         if status != 0:
             raise explain(self._login, status, said)
 
+    def _seconds(self) -> int | None:
+        """How long it is followed already; nothing of before is wanted when it is read anew."""
+        return None if self._reached is None else int(time.monotonic() - self._reached)
+
 
 class _Printer:
     """Prints entries: plain for one agent, with its name before each line for several, or as objects."""
@@ -254,6 +297,7 @@ class _Printer:
     def __init__(self, instances: Sequence[Instance], format_: str) -> None:
         self._instances = instances
         self._json = format_ == "json"
+        self._noted: dict[str, str] = {}
         names = [instance.agent.name for instance in instances]
         shown = [n if names.count(n) == 1 else f"{i.host.name}/{n}" for n, i in zip(names, instances, strict=True)]
         width = max(map(len, shown))
@@ -270,8 +314,11 @@ class _Printer:
         for line in entry.message.split("\n") or [""]:
             click.echo(f"{self._prefixes[entry.agent]}{click.style(stamp, dim=True)}{line}")
 
-    def note(self, text: str) -> None:
-        click.echo(click.style(f"-- {time.strftime('%H:%M:%S')} {plain(text)}", dim=True), err=True)
+    def note(self, note: Note) -> None:
+        """Say something of a host, which every agent of it tells: once."""
+        if self._noted.get(note.host) != note.text:
+            self._noted[note.host] = note.text
+            click.echo(click.style(f"-- {time.strftime('%H:%M:%S')} {plain(note.text)}", dim=True), err=True)
 
     def _data(self, entry: Entry) -> dict[str, Any]:
         instance = self._instances[entry.agent]
@@ -286,21 +333,36 @@ class _Printer:
 
 
 def _until_all_end(
-    events: queue.SimpleQueue[Entry | Problem | str | None],
-    readers: int,
-    failures: list[Problem],
-    printer: _Printer,
+    events: queue.Queue[_Event], readers: int, given_up: list[GivenUp], printer: _Printer, as_they_come: bool
 ) -> Iterator[Entry]:
-    while readers:
+    """
+    Give the entries, and say what is to be said meanwhile.
+
+    Who was given up is collected; followed, it is said at once as well, unless it is the last one.
+    """
+    left = readers
+    while left:
         event = events.get()
         if event is None:
-            readers -= 1
-        elif isinstance(event, Problem):
-            failures.append(event)
-        elif isinstance(event, str):
+            left -= 1
+        elif isinstance(event, BrokenPipeError):
+            raise event
+        elif isinstance(event, GivenUp):
+            given_up.append(event)
+            if as_they_come and len(given_up) < readers:
+                printer.note(replace(event, text=f"{event.text}; given up, the others go on"))
+        elif isinstance(event, Note):
             printer.note(event)
         else:
             yield event
+
+
+def _await_nobody(descriptor: int, events: queue.Queue[_Event]) -> None:
+    """Tell when nobody reads what we write any more: a journal may be quiet for hours before we would notice."""
+    waiting = select.poll()
+    waiting.register(descriptor, 0)
+    if any(what & (select.POLLERR | select.POLLHUP) for _, what in waiting.poll()):
+        events.put(BrokenPipeError())
 
 
 def _in_order(entries: Iterator[Entry], as_they_come: bool) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import signal
 import socket
@@ -36,11 +37,12 @@ _KEEPALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 
 @dataclass(frozen=True)
 class Entrance:
-    """Where a tunnel is entered."""
+    """Where a tunnel is entered; ``beside`` says what is at the agent's own place, when it is not there."""
 
     port: int | None
     path: Path | None
     listening: tuple[socket.socket, ...]
+    beside: str = ""
 
 
 def tunnel(reference: str, port: int | None, path: Path | None) -> None:
@@ -104,6 +106,7 @@ class _Keeper:
     def watch(self, way: Way) -> None:
         """Say how the agent is until the connection ends, and let nobody in while something else has its port."""
         up, process = True, ""
+        silent = False
         try:
             while (line := way.line(_SILENCE)) is not None:
                 word, _, detail = line.partition(" ")
@@ -118,10 +121,11 @@ class _Keeper:
                     self._relay.lead_to(None)
                     self.say(f"down: {detail}")
                     up = False
-            reason = way.end().message
         except TimeoutError:
-            reason = f"{self._instance.host.name} has shown no sign of life for {_SILENCE:.0f} s"
+            silent = True
         self._relay.lead_to(None)
+        host = self._instance.host.name
+        reason = f"{host} has shown no sign of life for {_SILENCE:.0f} s" if silent else way.end().message
         self.say(f"down: {reason.splitlines()[0]}; reaching it anew")
 
 
@@ -130,24 +134,32 @@ def _entered(instance: Instance, port: int | None, path: Path | None) -> Iterato
     """Listen where was asked for; on the agent's port and socket when nothing was. A socket goes with the tunnel."""
     with ExitStack() as held:
         listening: list[socket.socket] = []
+        beside = ""
         if port is not None:
             listening.append(held.enter_context(on_port(port)))
         if path is not None:
             listening.append(held.enter_context(on_socket(path)))
         if not listening:
-            listening.append(held.enter_context(on_free_port(stable_port(instance.key))))
-            path, opened = on_free_socket(private_folder(), f"{instance.host.name}-{instance.agent.name}")
-            listening.append(held.enter_context(opened))
+            own, name = stable_port(instance.key), f"{instance.host.name}-{instance.agent.name}"
+            on_it = held.enter_context(on_free_port(own))
+            path, opened = on_free_socket(private_folder(), name)
+            listening += [on_it, held.enter_context(opened)]
+            if path.stem != name:
+                beside = f"Another tunnel to {instance.agent.name} is open: this one is beside it."
+            elif on_it.getsockname()[1] != own:
+                beside = f"Port {own}, which is its own, is taken by another program or user: this is the next one."
         if path is not None:
             # Before it is closed: then somebody else may have made it theirs.
             held.callback(path.unlink, missing_ok=True)
         ports = [one.getsockname()[1] for one in listening if one.family == socket.AF_INET]
-        yield Entrance(ports[0] if ports else None, path, tuple(listening))
+        yield Entrance(ports[0] if ports else None, path, tuple(listening), beside)
 
 
 def _introduce(reference: str, instance: Instance, entrance: Entrance) -> None:
     name = shlex.quote(reference)
     click.echo(f"Tunnel to agent {instance.agent.name} on {instance.host.name}; Ctrl-C ends it.")
+    if entrance.beside:
+        click.echo(entrance.beside)
     other = ""
     if entrance.port is not None:
         click.echo(f"  port    http://127.0.0.1:{entrance.port}/v1")
@@ -163,20 +175,46 @@ def _introduce(reference: str, instance: Instance, entrance: Entrance) -> None:
     click.echo("In another terminal, with the key where it cannot be seen:")
     click.echo(f'  eval "$(clm agent env {name}{other})"')
     click.echo(f"  printf 'Authorization: Bearer %s' \"$OPENAI_API_KEY\" | curl -sS -H @- {where}")
+    ask = "print(OpenAI({}).models.list().data)"
     if entrance.port is not None:
-        click.echo("  python3 -c 'from openai import OpenAI; print(OpenAI().models.list().data)'")
+        click.echo(f"  python3 -c 'from openai import OpenAI; {ask.format('')}'")
+    else:
+        # The address in the variables is that of a port, where others might listen.
+        through = f"http_client=Client(transport=HTTPTransport(uds={json.dumps(str(entrance.path))}))"
+        script = f"""from openai import OpenAI; from httpx import Client, HTTPTransport; {
+            ask.format(f'base_url="http://localhost/v1", {through}')
+        }"""
+        click.echo(f"  python3 -c {shlex.quote(script)}")
 
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """End as by Ctrl-C when the terminal goes away, or somebody asks for it: nothing is left behind then."""
+    """
+    End as by Ctrl-C when the terminal goes away, or somebody asks for it: nothing is left behind then.
 
-    def ended(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
+    One that was ignored before, by nohup for one, stays so. A terminal that goes away sends several: after the first
+    one none counts, so that nothing breaks the tidying off.
+    """
+    heeded = [
+        one for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN
+    ]
+    ending = False
 
-    before = {number: signal.signal(number, ended) for number in (signal.SIGTERM, signal.SIGHUP)}
+    def ended(number: int, frame: FrameType | None) -> None:
+        nonlocal ending
+        if not ending:
+            ending = True
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, ended) for number in heeded}
     try:
         yield
+    except OSError:
+        if ending:
+            # There is no terminal any more to say something at.
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not ending:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,12 +1,21 @@
-"""What a host says over the way to an agent, when it says far too much."""
+"""A way to an agent whose host says far too much, or does not end."""
 
 from __future__ import annotations
 
 import io
 import queue
+import subprocess
+import threading
 from collections import deque
+from types import SimpleNamespace
+from typing import cast
 
+import pytest
+
+from pyinfra_hermes.cli.exits import Exit
+from pyinfra_hermes.cli.ssh import forward
 from pyinfra_hermes.cli.ssh.forward import Way
+from pyinfra_hermes.cli.state.records import Instance
 
 
 def test_a_host_cannot_fill_our_memory() -> None:
@@ -20,3 +29,27 @@ def test_a_host_cannot_fill_our_memory() -> None:
     assert all(piece is None or len(piece) <= 16384 for piece in pieces) and pieces[-2:] == ["listening 7", None]
     way._listen(io.StringIO("y\n" * 20_000 + "z" * 1_000_000))
     assert sum(map(len, way._errors)) <= 100 * 16384
+
+
+def test_a_host_that_says_anything_but_the_answer_is_given_up() -> None:
+    way = object.__new__(Way)
+    way._lines, way._stdin = queue.SimpleQueue(), io.StringIO()
+    way._read(io.StringIO("noise\n" * 20_000))
+    assert way.mark() is False
+    way._lines = queue.SimpleQueue()
+    way._read(io.StringIO("noise\nend\nmore\n"))
+    assert way.journal() == ["noise"], "the first end is the answer's"
+
+
+def test_an_ssh_that_waits_for_somebody_elses_connection_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What it ran has ended; ssh itself stays for as long as a connection through it is open.
+    monkeypatch.setattr(forward, "_END_SECONDS", 0.05)
+    way = object.__new__(Way)
+    way._instance = cast(Instance, SimpleNamespace(host=SimpleNamespace(name="box")))
+    way._errors, way._proven = deque(["closed\n"]), True
+    way._listener = threading.Thread(target=int)
+    way._listener.start()
+    way._process = subprocess.Popen(["sleep", "600"], text=True)
+    problem = way.end()
+    assert (problem.message, problem.exit) == ("the connection to box was lost: closed", Exit.UNREACHABLE)
+    assert way._process.returncode is not None

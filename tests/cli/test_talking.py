@@ -7,7 +7,9 @@ import hashlib
 import io
 import json
 import os
+import queue
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -28,11 +30,12 @@ from pyinfra_hermes.cli.talking import endpoint
 from pyinfra_hermes.cli.talking.conversation import Said
 from pyinfra_hermes.cli.talking.environment import fish_quoted, written
 from pyinfra_hermes.cli.talking.executing import decoding, inside
-from pyinfra_hermes.cli.talking.journal import Entry
+from pyinfra_hermes.cli.talking.journal import Entry, Wanted, _await_nobody
 from pyinfra_hermes.cli.talking.neutral import Neutraliser
 from pyinfra_hermes.cli.talking.relay import Relay
 from pyinfra_hermes.cli.talking.screen import blocks, screen
 from pyinfra_hermes.cli.talking.since import since
+from pyinfra_hermes.cli.talking.tunnel import _ended_by_signals
 
 # -- text ------------------------------------------------------------------------------------------------------
 
@@ -206,7 +209,53 @@ def test_an_entry_with_colours_is_read_and_shown_without() -> None:
     assert Entry.read(0, "Bad pattern") is None
 
 
+# -- journals --------------------------------------------------------------------------------------------------
+
+
+def test_a_journal_that_is_read_anew_begins_where_it_was_left() -> None:
+    wanted = Wanted(lines=0, follow=True, since="2026-05-07 12:00:00", grep="x")
+    assert "entries eve --lines=0 '--since=2026-05-07 12:00:00' --follow --grep=x" in wanted.script("eve", None, None)
+    # Nothing was seen yet: all that came since it was reached first.
+    assert "entries eve --since=-7s --lines=all --follow --grep=x" in wanted.script("eve", None, 7)
+    assert "entries eve --after-cursor=c --lines=all --follow --grep=x" in wanted.script("eve", "c", 7)
+
+
+def test_that_nobody_reads_any_more_is_noticed_though_nothing_is_written() -> None:
+    reading, writing = os.pipe()
+    told: queue.Queue[object] = queue.Queue()
+    watching = threading.Thread(target=_await_nobody, args=(writing, told))
+    watching.start()
+    with pytest.raises(queue.Empty):
+        told.get(timeout=0.05)
+    os.close(reading)
+    assert isinstance(told.get(timeout=30), BrokenPipeError)
+    watching.join()
+    os.close(writing)
+
+
 # -- the local end of a tunnel ---------------------------------------------------------------------------------
+
+
+def test_several_signals_at_once_end_it_once_and_one_that_was_ignored_does_not() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    tidied = []
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with pytest.raises(KeyboardInterrupt), _ended_by_signals():
+            try:
+                signal.raise_signal(signal.SIGHUP)
+            finally:
+                for number in numbers:
+                    signal.raise_signal(number)
+                    tidied.append(number)
+        assert tidied == [*numbers]
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with _ended_by_signals():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_socket_that_nobody_listens_on_is_replaced_and_one_in_use_is_not(tmp_path: Path) -> None:

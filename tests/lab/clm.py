@@ -10,6 +10,7 @@ import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
 import termios
@@ -194,10 +195,13 @@ class Clm:
 class Terminal:
     """A program at a pseudo terminal of its own, typed at and read from."""
 
-    def __init__(self, argv: Sequence[str], environment: dict[str, str], cwd: Path | None = None) -> None:
+    def __init__(
+        self, argv: Sequence[str], environment: dict[str, str], cwd: Path | None = None, term: str = "xterm-256color"
+    ) -> None:
         """Start it."""
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, b"\x32\x00\xc8\x00\x00\x00\x00\x00")  # 50 lines of 200 columns
+        # So wide that nothing is folded or cut, and tests can expect whole sentences.
+        self.resize(50, 1000)
         self._seen = ""
         self._read = 0
         self._process = subprocess.Popen(
@@ -205,10 +209,10 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**environment, "TERM": "xterm-256color"},
+            env={**_without_size(environment), "TERM": term},
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_sit_down,
         )
         os.close(slave)
 
@@ -219,7 +223,8 @@ class Terminal:
         if self._process.poll() is None:
             _kill(self._process)
         self._process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)
 
     @property
     def pid(self) -> int:
@@ -230,6 +235,15 @@ class Terminal:
     def text(self) -> str:
         """Everything it has shown, without what steers the terminal."""
         return _ESCAPES.sub("", self._seen).replace("\r", "")
+
+    @property
+    def raw(self) -> str:
+        """Everything it has written."""
+        return self._seen
+
+    def resize(self, lines: int, columns: int) -> None:
+        """Give the terminal another size; the program is told."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def type(self, text: str) -> None:
         """Press keys: ``\\n`` is Enter, ``\\x03`` Ctrl-C, ``\\x04`` Ctrl-D."""
@@ -255,6 +269,12 @@ class Terminal:
         except subprocess.TimeoutExpired:
             raise Failed(f"it did not end; on the screen:\n{self.text}") from None
 
+    def hang_up(self, seconds: float = 60) -> int:
+        """Close the window of the terminal while the program runs; returns its exit code."""
+        os.close(self._master)
+        self._master = -1
+        return self._process.wait(seconds)
+
     def _receive(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
@@ -265,6 +285,18 @@ class Terminal:
             return False
         self._seen += data.decode(errors="replace")
         return bool(data)
+
+
+def _sit_down() -> None:
+    """Take the terminal on standard input for one's own, where signals do what they do for people."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _without_size(environment: dict[str, str]) -> dict[str, str]:
+    """Leave out what would be believed instead of the terminal's own size."""
+    return {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
 
 
 def fingerprint(machine: Machine) -> str:

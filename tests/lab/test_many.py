@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import subprocess
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+from pyinfra_hermes.cli.exits import Exit
 from tests.lab.clm import Clm, built_release, counted, main_pid, unit
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.model import StandInModel
+from tests.lab.process import wait_until
+from tests.lab.tunnels import all_ssh_of, asking, entrance, models, ssh_of
 
 HOSTS = ("lab-1", "lab-2", "lab-3")
 FLEET = ("inventories/fleet.py", "deploys/hermes.py")
@@ -196,6 +202,68 @@ def test_one_pyinfra_run_changes_three_hosts_and_the_next_none(
 
 
 # One host of three is gone
+
+
+def say(machine: Machine, text: str, after: int = 0) -> None:
+    """Put a line into the journal of nora, some seconds from now."""
+    machine.ssh(
+        f"cat >/run/entry; (sleep {after}; logger --journald </run/entry) >/dev/null 2>&1 &",
+        input=f"MESSAGE={text}\nOBJECT_SYSTEMD_UNIT=hermes-nora.service\n",
+    )
+
+
+def test_tunnels_and_journals_of_two_hosts_outlive_the_silence_of_one(
+    fleet: Clm, machines: list[Machine], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    near, far = agents = ("lab-1/nora", "lab-3/nora")
+    person = copy.copy(fleet)
+    person.environment = {**fleet.environment, "XDG_RUNTIME_DIR": str(tmp_path_factory.mktemp("run"))}
+    keys = {near: fleet.key("nora", "lab-1"), far: fleet.key("nora", "lab-3")}
+    for machine, key in zip((machines[0], machines[2]), keys.values(), strict=True):
+        say(machine, f"the key is {key}")
+    with (
+        person.terminal("agent", "tunnel", near) as to_near,
+        person.terminal("agent", "tunnel", far) as to_far,
+        person.terminal("agent", "logs", near, far, "-f", "-n", "50") as log,
+    ):
+        doors = {near: entrance(to_near), far: entrance(to_far)}
+        for (agent, (port, path)), other in product(doors.items(), agents):
+            said = "hermes-agent" if agent == other else "Invalid API key"
+            assert said in models(keys[other], port=port)
+            assert said in models(keys[other], "--unix-socket", str(path))
+        log.expect("the key is")
+        log.expect("the key is")
+        port, path = doors[far]
+
+        say(machines[2], "in the dark", after=3)
+        machines[2].unplug()
+        try:
+            stranded = subprocess.Popen(asking("--unix-socket", str(path)), stdin=subprocess.DEVNULL)
+            say(machines[0], "in the light")
+            log.expect("in the light")
+            to_far.expect("down: lab-3 has shown no sign of life for 16 s; reaching it anew")
+            assert stranded.wait(30) != 0, "its program is told, and does not wait for ever"
+            log.expect("The connection to lab-3 was lost; trying again until Ctrl-C")
+            assert "hermes-agent" in models(keys[near], port=doors[near][0])
+        finally:
+            machines[2].plug()
+        to_far.expect("up again")
+        assert "hermes-agent" in models(keys[far], port=port)
+        assert "hermes-agent" in models(keys[far], "--unix-socket", str(path))
+        log.expect("lab-3 is back")
+        log.expect("in the dark")
+
+        tunnelled, followed = ssh_of(to_far), all_ssh_of(log)
+        log.type("\x03")
+        assert log.end() == Exit.DONE
+        assert to_far.hang_up() == Exit.DONE
+        assert not path.exists()
+        over = [Path(f"/proc/{pid}") for pid in (tunnelled, *followed)]
+        assert wait_until(lambda: not any(process.exists() for process in over), seconds=30)
+        assert [line.split()[0] for line in log.text.splitlines() if "in the" in line] == [near, far]
+        assert not any(key in log.text for key in keys.values())
+        to_near.type("\x03")
+        assert to_near.end() == Exit.DONE
 
 
 @pytest.fixture
