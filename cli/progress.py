@@ -21,7 +21,6 @@ class Progress:
     def __init__(self, verbose: bool = False) -> None:
         self._verbose = verbose
         self._status: Any = None
-        self._hint = ""
 
     @classmethod
     @contextmanager
@@ -55,8 +54,10 @@ class Progress:
             self._print(f"{click.style('as is', dim=True)}    {host}  {name}: {step.text}")
 
     def waiting(self, text: str) -> None:
-        """Take note of what a step is waiting for."""
-        if self._status is None:
+        """Take note of what a step is waiting for; a warning among it stays to be read."""
+        if text.startswith("Warning: "):
+            self.tell(text)
+        elif self._status is None:
             click.echo(f"         {text}", err=True)
         else:
             self._say(text)

@@ -11,12 +11,13 @@ from pyinfra_hermes.operations.observing import expect
 
 
 @deploy("Prune Hermes' releases")
-def prune(shared: Sequence[str], own: Mapping[str, Sequence[str]]) -> None:
+def prune(shared: Sequence[str], own: Mapping[str, Sequence[str]], agents: Sequence[str] = ()) -> None:
     """
     Remove releases from a host.
 
     + shared: ids of those that all agents share
     + own: ids of those that upstream's installer made, by agent
+    + agents: names of all agents of the host: none may be changed by another run meanwhile
 
     **Example:**
 
@@ -26,5 +27,5 @@ def prune(shared: Sequence[str], own: Mapping[str, Sequence[str]]) -> None:
 
         prune(["v2026.5.7-wheel-481e9e99"], {}, _sudo=True)
     """
-    expect(*own)
+    expect(*own, *agents)
     releases.pruned(name="prune releases", shared=shared, own=own)

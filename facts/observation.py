@@ -145,6 +145,9 @@ class Release:
     version: str
     calver: str
     python: str
+    #: What upstream's installer took instead of packages that it verifies by their hashes, in its own words: ``all``,
+    #: ``core only (no extras)``; empty when it did not say so.
+    fallback: str = ""
 
 
 @dataclass(frozen=True)
@@ -321,6 +324,18 @@ class Observation:
     def has_release(self, agent: str, release: str) -> bool:
         """Tell whether a release is complete: one that all agents share, or one of this agent's own."""
         return release in self.releases or release in self.agent(agent).releases
+
+    @property
+    def needed_releases(self) -> set[str]:
+        """Ids of releases that agents run, have chosen, or may go back to; there may be none of them."""
+        ids: set[str | None] = set()
+        for agent in self.agents.values():
+            link = agent.paths.get("code")
+            ids |= {agent.runs, (link.detail or "").rpartition("/")[2] if link is not None else None}
+            ids |= {snapshot.release for snapshot in agent.snapshots}
+            if agent.under_way is not None:
+                ids |= {agent.under_way.release, agent.under_way.to}
+        return {id for id in ids if id}
 
     def listener(self, port: int) -> Listener | None:
         """Return who listens on a port."""

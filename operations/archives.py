@@ -316,7 +316,7 @@ def _given(give: Callable[[], Iterator[tuple[Mapping[str, Any], Iterator[bytes]]
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{error.strerror} on the machine that clm runs on"
+        return f"{error.strerror} on the machine that clm runs on: make room there, or choose another folder"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return str(error)

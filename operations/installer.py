@@ -15,6 +15,7 @@ from pyinfra.api import QuoteString, StringCommand, operation
 from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.installing import Course, read
+from pyinfra_hermes.facts.observation import Release
 from pyinfra_hermes.facts.script import PENDING, await_installation
 
 from . import locking
@@ -203,6 +204,17 @@ def release(
         )
     elif course.word == "failed":
         yield refuse(_failure(agent, release, course))
+    elif (now := observe(agent)) is not None and (made := now.agent(agent).releases.get(release)) and made.fallback:
+        tell(f"Warning: {fallback_of(made)}")
+
+
+def fallback_of(release: Release) -> str:
+    """Say what it means that upstream's installer took a fallback tier."""
+    lacks = "" if release.fallback == "all" else ", and some of its features are missing"
+    return (
+        f"upstream's installer of {release.id} could not install what its lock pins, and took its fallback tier "
+        f"({release.fallback}): nobody checked those packages against hashes{lacks}"
+    )
 
 
 def _followed(agent: str, tell: Callable[[str], None], attached: bool) -> Course | None:
@@ -242,6 +254,9 @@ def _held_again(deadline: float) -> bool:
 
 def _asked(script: str) -> Course | None:
     host = ctx_host.get()
+    if not host.connected:
+        # It was tried anew, and did not answer: what there is of a connection cannot be asked any more.
+        return None
     given = host.current_op_global_arguments or {}
     privileges: dict[str, Any] = {
         name: value for name in ("_sudo", "_sudo_user", "_doas", "_su_user") if (value := given.get(name))

@@ -41,8 +41,12 @@ case $said in
 esac
 version=$(printf %s "${said#Hermes Agent v}" | cut -d' ' -f1 | tr -dc '0-9A-Za-z.+-')
 python=$(as_agent '"$1/venv/bin/python" -I -S -c "import sys; print(\"%d.%d\" % sys.version_info[:2])"' 2>/dev/null | head -n 1 | tr -dc '0-9.')
+# Its first choice verifies every package by its hash; what it takes when that fails does not, and may lack some.
+tier=$(sed -n 's/.*Note: installed via fallback tier (\(.*\))\..*/\1/p' "$folder/log" | tail -n 1 | tr -dc '0-9A-Za-z ()._,/-' | cut -c1-80)
+# What follows counts after a power cut, too; then so must all that it speaks of.
+as_agent 'exec sync -f "$1"'
 mkdir -p -- "$installed"
-printf '{"id": "%s", "version": "%s", "calver": "%s", "python": "%s"}\n' "$release" "$version" "$calver" "$python" >"$installed/.part"
+printf '{"id": "%s", "version": "%s", "calver": "%s", "python": "%s", "fallback": "%s"}\n' "$release" "$version" "$calver" "$python" "$tier" >"$installed/.part"
 sync "$installed/.part"
 mv -fT -- "$installed/.part" "$installed/$release"
 end done

@@ -86,6 +86,12 @@ def known(host: Any) -> Observation | None:
     return None if entry is None else entry.observation
 
 
+def last(host: Any) -> Observation | None:
+    """Return what a host was last seen to be in this run, without asking it, whatever was changed since."""
+    entry = _seen.get(host)
+    return None if entry is None else entry.last
+
+
 def observe_agent(name: str) -> AgentState | None:
     """Return what is true of one agent, see :func:`observe`."""
     observation = observe(name)
@@ -94,8 +100,8 @@ def observe_agent(name: str) -> AgentState | None:
 
 def remembered(name: str) -> AgentState | None:
     """Return what was true of one agent when the host was asked last, without asking it again."""
-    entry = _seen.get(ctx_host.get())
-    return None if entry is None or entry.last is None else entry.last.agent(name)
+    observation = last(ctx_host.get())
+    return None if observation is None else observation.agent(name)
 
 
 def forget() -> None:

@@ -35,6 +35,11 @@ def receipt(state: AgentState, what: str, release: str | None = None) -> Receipt
     # A unit that this run has made had none before.
     first = any(each.action == "add" and each.subject.endswith(f"/hermes-{state.name}.service") for each in changes)
     before = state.under_way.release if state.under_way is not None else None if first else state.runs
+    after = release or state.runs
+    lines = [str(change) for change in changes if change.action != "refuse"]
+    if before != after and (brought := state.releases.get(after or "")) is not None and brought.fallback:
+        tier = f"by its installer's fallback tier ({brought.fallback}), without hashes"
+        lines.insert(0, f"! release {brought.id}: {tier}")
     made = Receipt(
         id=secrets.token_hex(6),
         at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -42,8 +47,8 @@ def receipt(state: AgentState, what: str, release: str | None = None) -> Receipt
         agent=state.name,
         what=what,
         before=before,
-        after=release or state.runs,
-        changes=tuple(str(change) for change in changes if change.action != "refuse"),
+        after=after,
+        changes=tuple(lines),
         result="applied",
         reason="",
         version=_version(),

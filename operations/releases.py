@@ -13,7 +13,7 @@ from pyinfra.context import ctx_host
 from pyinfra_hermes.facts.script import PENDING, RELEASES
 
 from .announcing import Change, announce
-from .commands import unobserved
+from .commands import refuse, unobserved
 from .observing import forget, observe, observe_agent
 from .wheels import build
 
@@ -126,7 +126,7 @@ def verified(
 @operation()
 def pruned(shared: Sequence[str], own: Mapping[str, Sequence[str]]) -> Generator[StringCommand, None, None]:
     """
-    Remove releases that nobody needs. One that an agent's unit starts stays, and the host fails then.
+    Remove releases that nobody needs. One that an agent runs or may go back to stays, and the host fails then.
 
     + shared: ids of those that all agents of the host share
     + own: ids of those that upstream's installer made, by agent
@@ -147,6 +147,10 @@ def pruned(shared: Sequence[str], own: Mapping[str, Sequence[str]]) -> Generator
     there += [f"{agent}/{id}" for agent, ids in own.items() for id in ids if id in observed.agent(agent).releases]
     if not there:
         ctx_host.get().noop("the releases are gone")
+        return
+    needed = observed.needed_releases
+    if stay := [each for each in there if each.rpartition("/")[2] in needed]:
+        yield refuse(f"{', '.join(stay)}: needed by an agent, and kept; nothing was removed")
         return
     announce(*(Change("remove", f"release {each}") for each in there))
     script = resources.files("pyinfra_hermes.operations").joinpath("prune.sh").read_text(encoding="utf-8")

@@ -50,6 +50,11 @@ keep() {
     # It goes on when the connection is gone.
     trap '' HUP PIPE
     umask 077
+    if [ "$what" != configure ]; then
+        # A daemon that is stopped on a full disk does not start again, neither the new one nor the old one.
+        size=$(size_of_database) free=$(free_in "/home/$agent")
+        [ "$((size / 1024 + 16384))" -le "$free" ] || { tell "there is no room for the daemon to start again: $(lacking "/home/$agent"); agent $agent was not stopped" >&2; return 1; }
+    fi
     mkdir -p -m 755 -- "$PENDING" && mkdir -p -m 700 -- "$store" || return 1
     if [ -f "$note" ]; then
         id=$(said "$note" id) at=$(said "$note" at) from=$(said "$note" release) invocation=$(said "$note" invocation)
@@ -68,7 +73,14 @@ keep() {
             return 1
         }
     fi
-    [ "$what" = configure ] || [ -e "$store/$id/database.tar" ] || keep_database "$store/$id"
+    [ "$what" = configure ] || ! wanting "$store/$id" || keep_database "$store/$id"
+}
+# wanting FOLDER: whether state.db is to be kept in it: it is not, or the daemon that it was kept of has run since, as
+# after a power cut, and has conversations of that time. A rollback may have put another in its place by then.
+wanting() {
+    [ -e "$1/database.tar" ] || return 0
+    [ "$what" = upgrade ] || return 1
+    case $(systemctl show "hermes-$agent.service" -p ActiveState --value) in inactive | failed) return 1 ;; esac
 }
 # keep_files FOLDER: what is ours of an agent, but for its state.db.
 keep_files() {
@@ -85,17 +97,23 @@ keep_home() {
         for name in "$@"; do shift; if [ -e "$name" ] || [ -L "$name" ]; then set -- "$@" "$name"; fi; done
         exec timeout 60 tar -cf - -- "$@"' $ours
 }
+# Bytes of state.db, and KiB that are free in a folder.
+size_of_database() {
+    as_agent "$agent" 'for f in state.db state.db-wal state.db-shm state.db-journal; do [ ! -f "$f" ] || stat -c %s -- "$f"; done' | tr -cd '0-9\n' | awk '{ n += $1 } END { printf "%d", n }'
+}
+free_in() { df -Pk -- "$1" | awk 'NR == 2 { print $4 }'; }
+lacking() { echo "$((size / 1048576 + 16)) MiB are needed in $1, $((free / 1024)) MiB are free"; }
 keep_database() {
     : >"$PENDING/$agent.restart"
     systemctl stop "hermes-$agent.service"
     kept=$(as_agent "$agent" 'for fd in /proc/[0-9]*/fd/*; do case $(readlink "$fd" 2>/dev/null) in "$PWD"/state.db*) echo "${fd%/fd/*}"; esac; done' | head -n 1)
-    size=$(as_agent "$agent" 'for f in state.db state.db-wal state.db-shm state.db-journal; do [ ! -f "$f" ] || stat -c %s -- "$f"; done' | tr -cd '0-9\n' | awk '{ n += $1 } END { printf "%d", n }')
-    free=$(df -Pk -- "$1" | awk 'NR == 2 { print $4 }')
+    size=$(size_of_database)
+    free=$(free_in "$1")
     trouble=
     if [ -n "$kept" ]; then
         trouble="process ${kept#/proc/} of agent $agent has its state.db open; end it first"
     elif [ "$((size / 1024 + 16384))" -gt "$free" ]; then
-        trouble="there is no room for a copy of state.db: $((size / 1048576 + 16)) MiB are needed in $1, $((free / 1024)) MiB are free"
+        trouble="there is no room for a copy of state.db: $(lacking "$1")"
     else
         found=$(schema "$agent")
         packed "$1/database.tar" "$((size + 1048576))" as_agent "$agent" '
@@ -105,19 +123,28 @@ keep_database() {
     [ -n "$trouble" ] || return 0
     tell "$trouble" >&2
     [ -z "$invocation" ] || systemctl start "hermes-$agent.service"
-    rm -rf -- "$note" "$1" "$PENDING/$agent.restart"
+    # With one that was kept before, something may be changed already: then there is something to go back to.
+    [ -e "$1/database.tar" ] || rm -rf -- "$note" "$1" "$PENDING/$agent.restart"
     return 1
 }
-# put_database AGENT FOLDER [NAME]: put the state.db of a snapshot in the place of what is there, which is kept aside under
-# the name, unless that has the same schema.
+# put_database AGENT FOLDER [MARK]: put the state.db of a snapshot in the place of what is there, which is kept aside,
+# unless that has the same schema and is not known to be another. MARK is left where it is known.
 put_database() {
     [ -e "$2/database.tar" ] || return 0
     wanted=$(sed -n 's/.*"schema": \([0-9]*\).*/\1/p' "$2/meta")
-    [ "$(schema "$1")" != "$wanted" ] || return 0
+    # Who asks for it, also ends what a daemon that was killed had begun: then it is one file.
+    present=$(schema "$1")
+    [ -e "$2/replaced" ] || [ "$present" != "$wanted" ] || return 0
+    # A part of it must never lie in its place, after a power cut for one, or on a full disk: it has the right schema.
+    as_agent "$1" 'rm -rf .clm-back; mkdir .clm-back && { [ "$1" = 0 ] || tar -xf - -C .clm-back --no-same-owner; } && sync -f .clm-back || { rm -rf .clm-back; exit 1; }' \
+        "$(stat -c %s "$2/database.tar")" <"$2/database.tar" || return 1
+    [ -z "${3-}" ] || : >"$3"
     running=$(sed -n 's|^ExecStart=.*/\(v[0-9.]*\)-[A-Za-z0-9._-]*/venv/bin/hermes gateway run$|\1|p' "/etc/systemd/system/hermes-$1.service")
-    aside=${3:-state.db.of-${running:-unknown}-$(date -u +%Y%m%dT%H%M%SZ)}
-    as_agent "$1" 'for end in "" -wal -shm -journal; do if [ -e "state.db$end" ] || [ -L "state.db$end" ]; then mv -fT -- "state.db$end" "$1$end" || exit 1; fi; done' "$aside" || return 1
-    [ ! -s "$2/database.tar" ] || as_agent "$1" 'tar -xf - --no-same-owner' <"$2/database.tar" || return 1
+    aside=state.db.of-${running:-unknown}-$(date -u +%Y%m%dT%H%M%SZ)
+    as_agent "$1" 'for end in "" -wal -shm -journal; do if [ -e "state.db$end" ] || [ -L "state.db$end" ]; then mv -fT -- "state.db$end" "$1$end" || exit 1; fi; done
+        for end in -wal -shm -journal ""; do [ ! -e ".clm-back/state.db$end" ] || mv -fT -- ".clm-back/state.db$end" "state.db$end" || exit 1; done
+        rm -rf .clm-back' "$aside" || return 1
+    rm -f -- "$2/replaced"
     [ ! -e "/home/$1/.hermes/$aside" ] || tell "Conversations since then are kept in /home/$1/.hermes/$aside"
 }
 # put_home AGENT FILE NAMES...: put what is packed in a file in the place of what the names mean now.
@@ -161,12 +188,14 @@ go_back() {
     ! systemctl is-active --quiet "$service" || [ "$(systemctl show "$service" -p InvocationID --value)" != "$invocation" ] || same=yes
     : >"$PENDING/$1.restart"
     [ "$same" = yes ] || systemctl stop "$service"
-    put_database "$1" "$folder" || { tell "the state.db of before could not be put back"; return 1; }
+    put_database "$1" "$folder" || { tell "the state.db of before could not be put back: see whether there is room in /home/$1"; return 1; }
     # Tokens are renewed by the daemon: unless we put others there, those that it has are the good ones.
     names=$ours
     ! cmp -s "$folder/seeds" "$PENDING/$1.seeds" && { [ -e "$folder/seeds" ] || [ -e "$PENDING/$1.seeds" ]; } || names=${ours% mcp-tokens}
     # shellcheck disable=SC2086
-    put_home "$1" "$folder/home.tar" $names || { tell "the files of before could not be put back"; return 1; }
+    put_home "$1" "$folder/home.tar" $names || { tell "the files of before could not be put back: see whether there is room in /home/$1"; return 1; }
+    # A power cut must not find the note gone, and these not written.
+    as_agent "$1" 'exec sync -f .'
     cmp -s "$folder/unit" "$unit" || { cp -- "$folder/unit" "$unit.part" && chmod 644 "$unit.part" && sync -- "$unit.part" && mv -fT -- "$unit.part" "$unit"; } || return 1
     for name in leaves seeds; do
         if [ -f "$folder/$name" ]; then
@@ -215,7 +244,7 @@ settle() {
             rmdir -- "$PENDING/$1.snapshots" 2>/dev/null
             ;;
         *)
-            rm -f -- "$PENDING/$1.before" "$folder/home.tar" "$folder/seeds" "$folder/leaves" "$folder/unit"
+            rm -f -- "$PENDING/$1.before" "$folder/home.tar" "$folder/seeds" "$folder/leaves" "$folder/unit" "$folder/replaced"
             # shellcheck disable=SC2012
             ls -1 "$PENDING/$1.snapshots" | sort -r | tail -n +4 | while read -r old; do rm -rf -- "$PENDING/$1.snapshots/$old"; done
             ;;

@@ -32,12 +32,10 @@ class Switch:
 
     + what: what it is called
     + database: id of the snapshot whose ``state.db`` it gets
-    + aside: name that the present one is kept under
     """
 
     what: Literal["upgrade", "rollback"] = "upgrade"
     database: str | None = None
-    aside: str = ""
 
 
 #: Agents of which a host was told in this run to keep what works.
@@ -72,7 +70,6 @@ def switched(
     release: str,
     what: Literal["upgrade", "rollback"] = "upgrade",
     database: str | None = None,
-    aside: str = "",
 ) -> Generator[StringCommand, None, None]:
     """
     Stop an agent that is to get another release, and keep what it has, with its ``state.db``, to go back to.
@@ -80,8 +77,8 @@ def switched(
     + agent: name of the agent
     + release: id of the release that follows
     + what: what is under way
-    + database: id of the snapshot whose ``state.db`` takes the place of what there is
-    + aside: name that what there is is kept under, in ``~/.hermes``
+    + database: id of the snapshot whose ``state.db`` takes the place of what there is, which is kept beside it under
+      another name, ``state.db.of-RELEASE-TIME``
 
     A newer daemon changes ``state.db`` when it starts, and an older one runs on that without a word. An agent that
     already is on its way to this release is left as it is; one on its way to another goes back first, see
@@ -115,8 +112,10 @@ def switched(
     script = 'keep "$1" "$2" "$3" || exit 1\n'
     if database is not None:
         announce(Change("change", f"/home/{agent}/.hermes/state.db", "that of before, this one is kept aside"))
-        script += 'put_database "$1" "$PENDING/$1.snapshots/$4" "$5" || { go_back "$1"; exit 1; }\n'
-    yield _script(script, agent, what, release, database or "", aside)
+        # After a power cut it runs again.
+        script += ': >"$PENDING/$1.restart"; systemctl stop "hermes-$1.service"\n'
+        script += 'put_database "$1" "$PENDING/$1.snapshots/$4" "$store/$id/replaced" || { go_back "$1"; exit 1; }\n'
+    yield _script(script, agent, what, release, database or "")
     if getattr(ctx_state.get(), "is_executing", False):
         _kept.setdefault(ctx_host.get(), set()).add(agent)
     forget()

@@ -66,6 +66,8 @@ as_nobody() {
 # Make the environment count, with one line about it.
 finish() {
     chmod -R u+rwX,go+rX,go-w "$target"
+    # The line below counts after a power cut, too; then so must all that it speaks of.
+    sync -f "$target"
     printf '%s\n' "$1" >"$target/$record.part"
     sync "$target/$record.part"
     mv -fT "$target/$record.part" "$target/$record"

@@ -96,9 +96,9 @@ class Draft:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Given up in the middle, their ends cannot be written; nobody needs them.
-        for file in (self._gzip, self._below):
+        for file in (self._tar.fileobj, self._gzip, self._below):
             with suppress(OSError, ValueError):
-                file.close()
+                cast(BinaryIO, file).close()
         self._spool.close()
 
     def take(self, found: Found, content: Iterator[bytes]) -> None:

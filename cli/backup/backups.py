@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, get_args
 
 import click
 
 from pyinfra_hermes.deploys.model import names
 from pyinfra_hermes.deploys.model.archive import Manifest, NewerFormat
-from pyinfra_hermes.deploys.model.releases import UnknownRelease, manifest
+from pyinfra_hermes.deploys.model.releases import Method, UnknownRelease, manifest
 from pyinfra_hermes.deploys.model.secret import Secret
 
 from ..acting import Deploys, run
@@ -113,7 +113,9 @@ def export(
     except FileExistsError:
         raise _is_there(target) from None
     except OSError as error:
-        raise Problem(f"{target} cannot be written: {reason(error)}. Nothing was left of it") from None
+        raise Problem(
+            f"{target} cannot be written: {reason(error)}. Nothing was left of it", "Choose another --output"
+        ) from None
 
 
 @contextmanager
@@ -350,7 +352,7 @@ def _target_of(state: State, wanted: Restoring, archive: Archive) -> Instance:
 
 
 def _installed(state: State, wanted: Restoring, archive: Archive, instance: Instance | None) -> Instance:
-    from ..agents import Installation, install
+    from ..installing import Installation, install
 
     host, name = (
         (instance.host.name, instance.agent.name) if instance else (wanted.host, wanted.agent.rpartition("/")[2])
@@ -365,7 +367,10 @@ def _installed(state: State, wanted: Restoring, archive: Archive, instance: Inst
         click.echo(f"Warning: release {release} is not in the manifest; the default is installed.", err=True)
         release = manifest().release().tag
     _adopt_secrets(state, host, name, archive)
-    install(Installation(host, name, release, wheelhouse=wanted.wheelhouse, verbose=wanted.verbose))
+    # As it was installed where the backup was made; what is on record here goes before that.
+    said = archive.manifest.record.get("method") if instance is None else None
+    method: Method | None = next((known for known in get_args(Method) if known == said), None)
+    install(Installation(host, name, release, method=method, wheelhouse=wanted.wheelhouse, verbose=wanted.verbose))
     if instance is None:
         _adopt_choices(state, host, name, archive.manifest)
     return state.read().agent(f"{host}/{name}")

@@ -83,8 +83,10 @@ class Page:
 
     def _release(self) -> str:
         agent, seen = self.report.instance.agent, self.report.seen
-        installed = next(iter(seen.releases.values()), None) if seen and agent.method == "installer" else None
+        installed = seen.releases.get(seen.runs or "") if seen else None
         more = f", Hermes {installed.version}, python {installed.python}" if installed else ""
+        if installed and installed.fallback:
+            more += f"; packages by its fallback tier ({said(installed.fallback)}), without hashes"
         return f"{agent.release}, by {agent.method}{more}"
 
     def _hardening(self) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from pyinfra_hermes.deploys.model.pruning import superfluous
-from pyinfra_hermes.facts.observation import AgentState, Observation
+from pyinfra_hermes.facts.observation import Observation
 from pyinfra_hermes.facts.script import END, sizes_of
 
 from ..acting import run
@@ -79,18 +79,7 @@ def _of(state: State, snapshot: Lookup, host: Host, keep: int) -> list[Found]:
 
 def needs(observed: Observation, recorded: Collection[str]) -> set[str]:
     """Return the ids of releases that agents run, may go back to, or are to have."""
-
-    def of(agent: AgentState) -> list[str | None]:
-        link = agent.paths.get("code")
-        kept = [*agent.snapshots, *([agent.under_way] if agent.under_way else [])]
-        return [
-            agent.runs,
-            (link.detail or "").rpartition("/")[2] if link is not None else None,
-            *(snapshot.release for snapshot in kept),
-            agent.under_way.to if agent.under_way else None,
-        ]
-
-    return {*recorded, *(id for agent in observed.agents.values() for id in of(agent) if id)}
+    return {*recorded, *observed.needed_releases}
 
 
 def _recorded(snapshot: Lookup, host: Host) -> set[str]:
@@ -117,7 +106,9 @@ def prune(state: State, going: Sequence[Found], verbose: bool) -> list[Problem]:
         for each in mine:
             if each.agent is not None:
                 own.setdefault(each.agent, []).append(each.id)
-        act = partial(deploy, shared=[each.id for each in mine if each.agent is None], own=own)
+        # All of the host are held meanwhile: one that is being changed may be about to get one of these.
+        agents = sorted({*snapshot.host(name).agents, *own})
+        act = partial(deploy, shared=[each.id for each in mine if each.agent is None], own=own, agents=agents)
         try:
             with Progress.shown(f"{name}  connecting", verbose) as progress:
                 run(state, snapshot.host(name), [act], progress)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pyinfra_hermes.deploys.model.releases import Method, Release
 from pyinfra_hermes.deploys.model.render import Files, render
@@ -15,7 +15,7 @@ from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec
 from pyinfra_hermes.deploys.model.upgrading import Plan, rendered_changes
 
-from ..agents import problem_of
+from ..acting import problem_of
 from ..exits import Exit
 from ..hosts import login_of
 from ..onboarding import stages as onboarding
@@ -23,10 +23,10 @@ from ..problems import Problem
 from ..progress import Progress
 from ..reverting import has_gone_back, keep_receipts, settled
 from ..specification import digest, secrets_of, specification
+from ..state.errors import StateError
 from ..state.lookup import Lookup
 from ..state.records import Applied, Instance
 from ..state.store import State
-from ..state.timestamps import now
 from .steps import Steps
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ class Job:
     spec: AgentSpec
     secrets: Mapping[str, Secret] = field(repr=False)
     files: Files = field(repr=False)
-    #: Id of the snapshot on the host whose ``state.db`` it gets, and the name that the present one is kept under.
+    #: Id of the snapshot on the host whose ``state.db`` it gets.
     database: str | None = None
-    aside: str = ""
 
     @property
     def name(self) -> str:
@@ -124,7 +123,7 @@ def job(
 
 
 #: MiB that a release takes by directory; as deploys.install asks the host for.
-_ROOM: Mapping[Method, Mapping[str, int]] = {"wheel": {"/opt": 600}, "installer": {"/home": 2500, "/opt": 80}}
+_ROOM: Mapping[Method, Mapping[str, int]] = {"wheel": {"/opt": 900}, "installer": {"/home": 2500, "/opt": 80}}
 
 
 def carry_out(state: State, jobs: Sequence[Job], options: Options) -> list[Outcome]:
@@ -138,97 +137,126 @@ def carry_out(state: State, jobs: Sequence[Job], options: Options) -> list[Outco
     title = jobs[0].name if len(jobs) == 1 else f"{len(jobs)} agents"
     with Progress.shown(f"{title}  connecting", options.verbose) as progress:
         steps = Steps(progress, {each.host: each.name for each in jobs}, began)
-        staged = _staged(state, jobs, options, progress, steps, outcomes)
-        switched = _switched(state, staged, options, progress, steps, outcomes)
-        for each in switched:
-            steps.reach(each.host, 8)
-            _record(state, each, options, changed=outcomes[each.host].changed)
-        _concluded(state, switched, steps, outcomes)
+        under_way = _UnderWay(state, options, progress, steps, outcomes)
+        staged = under_way.stage(jobs)
+        switched = under_way.switch(staged)
+        under_way.conclude(under_way.record(switched))
     return list(outcomes.values())
 
 
-def _staged(
-    state: State,
-    jobs: Sequence[Job],
-    options: Options,
-    progress: Progress,
-    steps: Steps,
-    outcomes: Mapping[str, Outcome],
-) -> list[Job]:
-    from pyinfra_hermes.deploys.install import install
-    from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
+@dataclass(frozen=True)
+class _UnderWay:
+    """Jobs that are being carried out: each step says what becomes of them, and returns those that went well."""
 
-    def deploys(each: Job) -> list[Callable[..., object]]:
-        wheelhouse = Wheelhouse(source=options.wheelhouse)
-        stage: Callable[..., object] = partial(
-            install, spec=each.spec, wheelhouse=wheelhouse, part="stage", progress=progress.waiting
-        )
-        return [stage]
+    state: State
+    options: Options
+    progress: Progress
+    steps: Steps
+    outcomes: Mapping[str, Outcome]
 
-    for each in jobs:
-        steps.reach(each.host, 1)
-    results = _run(state, jobs, deploys, steps)
-    staged = []
-    for each in jobs:
-        outcome, problem = outcomes[each.host], problem_of(results[each.host])
-        if problem is None:
-            staged.append(each)
-            continue
-        # Nothing of the agent was touched.
-        outcome.end, outcome.problem = "failed", problem
-        if problem.exit == Exit.FAILED:
-            problem.exit = Exit.NOT_APPLIED
-            problem.message += f"\nAgent {each.name} was not touched: it has {each.plan.before.tag}."
-    return staged
+    def stage(self, jobs: Sequence[Job]) -> list[Job]:
+        """Bring releases beside what the agents have, and verify them."""
+        for each in jobs:
+            self.steps.reach(each.host, 1)
+        results = self._run(jobs, lambda each: [partial(self._install(each), part="stage")])
+        staged = []
+        for each in jobs:
+            outcome, problem = self.outcomes[each.host], problem_of(results[each.host])
+            if problem is None:
+                staged.append(each)
+                continue
+            # Nothing of the agent was touched.
+            outcome.end, outcome.problem = "failed", problem
+            if problem.exit == Exit.FAILED:
+                problem.exit = Exit.NOT_APPLIED
+                problem.message += f"\nAgent {each.name} was not touched: it has {each.plan.before.tag}."
+        return staged
 
+    def switch(self, jobs: Sequence[Job]) -> list[Job]:
+        """Give the agents the releases that were brought, and prove them; one that fails goes back."""
+        from pyinfra_hermes.deploys.configure import configure
+        from pyinfra_hermes.operations.snapshots import Switch
 
-def _switched(
-    state: State,
-    jobs: Sequence[Job],
-    options: Options,
-    progress: Progress,
-    steps: Steps,
-    outcomes: Mapping[str, Outcome],
-) -> list[Job]:
-    from pyinfra_hermes.deploys.configure import configure
-    from pyinfra_hermes.deploys.install import install
-    from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
-    from pyinfra_hermes.operations.snapshots import Switch
+        def deploys(each: Job) -> list[Callable[..., object]]:
+            return [
+                partial(self._install(each), change=Switch(each.plan.what, each.database)),
+                partial(
+                    configure,
+                    spec=each.spec,
+                    secrets=each.secrets,
+                    chat=self.options.chat,
+                    progress=self.progress.waiting,
+                    what=each.plan.what,
+                    hold=True,
+                ),
+            ]
 
-    def deploys(each: Job) -> list[Callable[..., object]]:
-        switch = Switch(each.plan.what, each.database, each.aside)
-        wheelhouse = Wheelhouse(source=options.wheelhouse)
-        return [
-            partial(install, spec=each.spec, wheelhouse=wheelhouse, change=switch, progress=progress.waiting),
-            partial(
-                configure,
-                spec=each.spec,
-                secrets=each.secrets,
-                chat=options.chat,
-                progress=progress.waiting,
-                what=each.plan.what,
-                hold=True,
-            ),
-        ]
+        results = self._run(jobs, deploys)
+        done = []
+        for each in jobs:
+            outcome, result = self.outcomes[each.host], results[each.host]
+            problem = problem_of(result)
+            if problem is not None:
+                problem = settled(self.state, each.instance, problem, self.options.verbose)
+                outcome.problem, outcome.end = problem, "back" if has_gone_back(problem) else "failed"
+                if outcome.end == "back":
+                    problem.message += (
+                        f"\nThat is {each.plan.before.tag}, with its state.db and settings; so it is on record."
+                    )
+                    problem.remedy = problem.remedy or f"See what was done: clm agent history {each.name}"
+            keep_receipts(self.state, each.instance.host, result, problem)
+            outcome.changed = result.changed
+            if problem is None:
+                done.append(each)
+        return done
 
-    results = _run(state, jobs, deploys, steps)
-    done = []
-    for each in jobs:
-        outcome, result = outcomes[each.host], results[each.host]
-        problem = problem_of(result)
-        if problem is not None:
-            problem = settled(state, each.instance, problem, options.verbose)
-            outcome.problem, outcome.end = problem, "back" if has_gone_back(problem) else "failed"
-            if outcome.end == "back":
-                problem.message += (
-                    f"\nThat is {each.plan.before.tag}, with its state.db and settings; so it is on record."
+    def record(self, jobs: Sequence[Job]) -> list[Job]:
+        """Put on record here what the agents have by now; where that cannot be, hosts keep their note."""
+        recorded = []
+        for each in jobs:
+            self.steps.reach(each.host, 8)
+            outcome = self.outcomes[each.host]
+            try:
+                _record(self.state, each, self.options, changed=outcome.changed)
+            except StateError as error:
+                outcome.end = "failed"
+                outcome.problem = Problem(
+                    f"{error.message.removesuffix('. Nothing was changed')}\nAgent {each.name} serves on "
+                    f"{each.plan.after.tag}, and that is not on record here: another command would bring it back.",
+                    f"{error.remedy}\n  The same command carries on: clm agent {each.plan.what} {each.name} "
+                    f"--to {each.plan.after.tag}",
                 )
-                problem.remedy = problem.remedy or f"See what was done: clm agent history {each.name}"
-        keep_receipts(state, each.instance.host, result, problem)
-        outcome.changed = result.changed
-        if problem is None:
-            done.append(each)
-    return done
+            else:
+                recorded.append(each)
+        return recorded
+
+    def conclude(self, jobs: Sequence[Job]) -> None:
+        """Have hosts note that the changes are done."""
+        from pyinfra_hermes.deploys.upgrade import conclude
+
+        results = self._run(jobs, lambda each: [partial(conclude, agent=each.name)])
+        for each in jobs:
+            self.outcomes[each.host].end = "kept"
+            if (problem := problem_of(results[each.host])) is not None:
+                # It serves, and is on record; the next command on the agent takes the note away.
+                problem.message += f"\nAgent {each.name} serves on {each.plan.after.tag}, and that is on record."
+                self.outcomes[each.host].problem = problem
+
+    def _install(self, each: Job) -> Callable[..., object]:
+        from pyinfra_hermes.deploys.install import install
+        from pyinfra_hermes.deploys.wheelhouse import Wheelhouse
+
+        wheelhouse = Wheelhouse(source=self.options.wheelhouse)
+        return partial(install, spec=each.spec, wheelhouse=wheelhouse, progress=self.progress.waiting)
+
+    def _run(self, jobs: Sequence[Job], deploys: Callable[[Job], list[Callable[..., object]]]) -> Mapping[str, Result]:
+        from ..engine import Session
+
+        if not jobs:
+            return {}
+        logins = [login_of(self.state, each.instance.host) for each in jobs]
+        with Session.open(logins, self.steps.watch) as session:
+            return session.run({each.host: deploys(each) for each in jobs})
 
 
 def _record(state: State, done: Job, options: Options, *, changed: bool) -> None:
@@ -242,37 +270,16 @@ def _record(state: State, done: Job, options: Options, *, changed: bool) -> None
         onboarding.finish(record, "validate", {"chat": options.chat})
 
 
-def _concluded(state: State, jobs: Sequence[Job], steps: Steps, outcomes: Mapping[str, Outcome]) -> None:
-    from pyinfra_hermes.deploys.upgrade import conclude
+def follow_back(state: State, instance: Instance, id: str, options: Options) -> None:
+    """Put on record that an agent went back to a release, by its id: it may have been cut off when it had another."""
+    from pyinfra_hermes.deploys.model.releases import manifest
 
-    def deploys(each: Job) -> list[Callable[..., object]]:
-        return [partial(conclude, agent=each.name)]
-
-    results = _run(state, jobs, deploys, steps)
-    for each in jobs:
-        outcomes[each.host].end = "kept"
-        if (problem := problem_of(results[each.host])) is not None:
-            # It serves, and is on record; the next command on the agent takes the note away.
-            problem.message += f"\nAgent {each.name} serves on {each.plan.after.tag}, and that is on record."
-            outcomes[each.host].problem = problem
-
-
-def _run(
-    state: State, jobs: Sequence[Job], deploys: Callable[[Job], list[Callable[..., object]]], steps: Steps
-) -> Mapping[str, Result]:
-    from ..engine import Session
-
-    if not jobs:
-        return {}
-    logins = [login_of(state, each.instance.host) for each in jobs]
-    with Session.open(logins, steps.watch) as session:
-        return session.run({each.host: deploys(each) for each in jobs})
-
-
-def with_database(decided: Job, database: str | None) -> Job:
-    """Return the job with the ``state.db`` that it gets; the present one is kept under a name of its own."""
-    aside = f"state.db.of-{decided.plan.before.tag}-{now():%Y%m%dT%H%M%SZ}" if database is not None else ""
-    return replace(decided, database=database, aside=aside)
+    tag, name, _ = id.split("-", 2)
+    after, method = manifest().release(tag), {"installer": "installer", "wheel": "wheel"}[name]
+    if (after.tag, method) == (instance.agent.release, instance.agent.method):
+        return
+    back = job(state.read(), instance, "rollback", after, cast("Method", method))
+    _record(state, back, replace(options, chat=False), changed=True)
 
 
 def exit_of(outcomes: Iterable[Outcome]) -> Exit:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
 
+from pyinfra_hermes.deploys.model.layout import Layout
 from pyinfra_hermes.deploys.model.releases import Method, manifest, tags
 from pyinfra_hermes.deploys.model.upgrading import Plan, database_for, is_older
 from pyinfra_hermes.facts.snapshots import Snapshot
@@ -17,7 +18,7 @@ from ..exits import Exit
 from ..fleet import observe_host_of
 from ..hosts import login_of
 from ..onboarding.configuring import installed
-from ..output import emit, pairs
+from ..output import emit, pairs, say
 from ..problems import Problem
 from ..reverting import go_back
 from ..ssh.openssh import run_script
@@ -25,7 +26,7 @@ from ..state import receipts
 from ..state.lookup import Lookup
 from ..state.records import Instance
 from ..state.store import State
-from .rolling import Job, Options, Outcome, carry_out, job, with_database
+from .rolling import Job, Options, Outcome, carry_out, follow_back, job
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ def rollback(wanted: Wanted) -> Outcome | None:
         from .. import engine  # noqa: F401 - patches gevent, before anything opens a socket
 
         go_back(state, instance, "it was cut off", wanted.options.verbose)
+        follow_back(state, instance, found.release, wanted.options)
         click.echo(f"Agent {wanted.agent} serves on what it had.")
+        if (aside := _kept_aside(state, instance, found.at)) is not None:
+            click.echo(f"Its conversations since then are kept on {host.name}, in {aside}")
         return None
     ready(snapshot, wanted.agent)
     current = manifest().release(agent.release)
@@ -114,7 +118,7 @@ def rollback(wanted: Wanted) -> Outcome | None:
     decided = job(snapshot, instance, "rollback", after, method)
     kept = {each.id: (each.release, each.database, each.schema) for each in seen.snapshots}
     try:
-        decided = with_database(decided, database_for(after, current, kept))
+        decided = replace(decided, database=database_for(after, current, kept))
     except LookupError:
         raise Problem(
             f"{after.tag} reads schema {after.state_schema} of state.db, {current.tag} has made it "
@@ -125,7 +129,7 @@ def rollback(wanted: Wanted) -> Outcome | None:
         ) from None
     if not _agreed(decided, wanted):
         return None
-    return _carried_out(state, decided, wanted.options)
+    return _carried_out(state, decided, wanted.options, since=found.at if found is not None else "")
 
 
 def _leads_to(change: Snapshot, to: str | None) -> bool:
@@ -139,9 +143,10 @@ def _previous(state: State, instance: Instance, kept: list[tuple[str, str]], cur
         if tags.order(tag) < tags.order(current):
             return tag
     for receipt in reversed(receipts.read(state, instance.host.name, instance.agent.name)):
-        tag = (receipt.before or "").partition("-")[0]
-        if receipt.result == "applied" and tag and tag != current and tags.tag_of(tag):
-            return tag
+        earlier = tags.tag_of((receipt.before or "").partition("-")[0])
+        # What a rollback came from is no release to go back to.
+        if receipt.result == "applied" and earlier is not None and tags.order(earlier) < tags.order(current):
+            return earlier
     raise Problem(
         f"No earlier release of agent {instance.agent.name} is known",
         f"Name one: clm agent rollback {instance.agent.name} --to RELEASE",
@@ -173,14 +178,14 @@ def _rows(decided: Job) -> list[tuple[str, str]]:
     return rows
 
 
-def _carried_out(state: State, decided: Job, options: Options) -> Outcome:
+def _carried_out(state: State, decided: Job, options: Options, since: str = "") -> Outcome:
     from .. import engine  # noqa: F401 - patches gevent, before anything opens a socket
 
     plan = decided.plan
     try:
         [outcome] = carry_out(state, [decided], options)
     except KeyboardInterrupt:
-        click.echo(
+        say(
             f"\nWhat worked is kept on {plan.host}, if it had come to that. "
             f"To go on: clm agent {plan.what} {plan.agent} --to {plan.after.tag}\n"
             f"To go back: clm agent rollback {plan.agent}",
@@ -190,17 +195,22 @@ def _carried_out(state: State, decided: Job, options: Options) -> Outcome:
     if outcome.problem is not None:
         raise outcome.problem
     if decided.database is not None:
-        outcome.aside = _kept_aside(state, decided)
+        outcome.aside = _kept_aside(state, decided.instance, since)
     return outcome
 
 
-def _kept_aside(state: State, decided: Job) -> str | None:
-    """Return the newest file on the host with conversations of the later release; one that was cut off made it, too."""
-    home, tag = decided.files.paths.hermes_home, decided.plan.before.tag
+def _kept_aside(state: State, instance: Instance, since: str = "") -> str | None:
+    """
+    Return the file on the host with conversations that were put aside, the newest one.
+
+    ``since``: when a change began that was cut off, RFC 3339 by the host's clock; then all files since, it may have
+    made one, too.
+    """
+    home, earliest = Layout(instance.agent.name).hermes_home, re.sub("[-:]", "", since)
     try:
-        listed = run_script(login_of(state, decided.instance.host), f"ls -1 -- {home}\n", seconds=15)
+        listed = run_script(login_of(state, instance.host), f"ls -1 -- {home}\n", seconds=15)
     except Problem:
         return None
-    pattern = re.compile(rf"state\.db\.of-{re.escape(tag)}-\d{{8}}T\d{{6}}Z")
-    found = [name for name in listed.split("\n") if pattern.fullmatch(name)]
-    return f"{home}/{max(found)}" if found else None
+    matches = (re.fullmatch(r"state\.db\.of-.+-(\d{8}T\d{6}Z)", name) for name in listed.split("\n"))
+    found = sorted((match[1], f"{home}/{match[0]}") for match in matches if match and match[1] >= earliest)
+    return " and ".join(path for _, path in (found if since else found[-1:])) or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import gzip
 import io
 import json
@@ -256,6 +257,23 @@ def test_a_file_that_is_there_is_not_replaced_and_a_failure_leaves_nothing(
     with pytest.raises(OSError, match="No space"):
         made(tmp_path, FILES, KEY)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_one_that_there_is_no_room_for_ends_without_a_word(tmp_path: Path) -> None:
+    """What tarfile had not written yet it wrote when it was collected, into a closed file."""
+
+    class Full(OSError):
+        pass
+
+    def content() -> Iterator[bytes]:
+        yield b"x"
+        raise Full
+
+    with pytest.raises(Full), Draft(tmp_path, None, None) as draft:
+        draft.take(Found("a", "file", 0o600, 2, 7), content())
+    del draft
+    gc.collect()
 
 
 def test_what_a_host_tells_is_not_believed(tmp_path: Path) -> None:

@@ -10,11 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyinfra_hermes.cli.problems import Problem
+from pyinfra_hermes.cli.rollout import rolling, single
 from pyinfra_hermes.cli.rollout.fleet import batches
+from pyinfra_hermes.cli.rollout.rolling import Options, follow_back
 from pyinfra_hermes.cli.state import receipts
 from pyinfra_hermes.cli.state.records import Agent, Applied, Host, Provider, StageResult, agent_scope
 from pyinfra_hermes.cli.state.store import State
-from pyinfra_hermes.deploys.model.releases import manifest
+from pyinfra_hermes.deploys.install import requirements
+from pyinfra_hermes.deploys.model.releases import Method, manifest
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.facts.receipts import Receipt
 from tests.lab.person import Person
@@ -66,6 +70,40 @@ def test_the_history_of_a_host_that_does_not_answer_is_that_of_this_machine(pers
     person.clm("agent", "history", "maurice").has("only what this machine keeps", "ada@desk", "reverted: why")
     [row] = person.json("agent", "history", "maurice")
     assert (row["id"], row["result"]) == ("1", "reverted")
+
+
+def test_only_an_earlier_release_is_one_to_go_back_to(person: Person) -> None:
+    """After an upgrade and a rollback, a second rollback wanted to go to the later release."""
+    state = State.open(person.state)
+    maurice = state.read().agent("maurice")
+
+    def took(id: str, before: str, after: str) -> None:
+        row = Receipt(id, f"2026-11-22T0{id}", "ada@desk", "maurice", "x", before, after, (), "applied", "", "1")
+        receipts.add(state, "wolf-i", [row])
+
+    took("1", OLD.id, NEW.id)
+    assert single._previous(state, maurice, [], NEW.tag) == OLD.tag
+    took("2", NEW.id, OLD.id)
+    with pytest.raises(Problem, match="No earlier release"):
+        single._previous(state, maurice, [], OLD.tag)
+
+
+def test_going_back_from_what_was_on_record_already_is_put_on_record(person: Person) -> None:
+    """Cut off between the record here and the note on the host, the agent went back, and had another on record."""
+    state = State.open(person.state)
+    zoe = state.read().agent("zoe")
+    follow_back(state, zoe, NEW.id, Options())
+    assert state.read().agent("zoe").agent == zoe.agent
+    follow_back(state, zoe, OLD.id_of("wheel"), Options())
+    agent = state.read().agent("zoe").agent
+    assert (agent.release, agent.method, agent.onboarding_state) == (OLD.tag, "wheel", "ready")
+    assert agent.applied is not None and agent.applied.release == OLD.tag
+
+
+@pytest.mark.parametrize("method", ["wheel", "installer"])
+def test_a_plan_asks_for_the_room_that_a_host_is_asked_for(method: Method) -> None:
+    asked = dict(requirements(NEW, method).disk_mib)
+    assert {folder: asked[folder] for folder in rolling._ROOM[method]} == rolling._ROOM[method]
 
 
 def test_a_rollout_says_who_gets_what_and_who_does_not(person: Person) -> None:

@@ -39,11 +39,14 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def write(hermes_python: Path, config: Path) -> Writer:
-    def run(leaves: dict[Any, Any], absent: tuple[Any, ...] = ()) -> subprocess.CompletedProcess[str]:
+    def run(
+        leaves: dict[Any, Any], absent: tuple[Any, ...] = (), most: str = "unlimited"
+    ) -> subprocess.CompletedProcess[str]:
         wanted = config_request(
             str(config), {_path(leaf): v for leaf, v in leaves.items()}, [_path(leaf) for leaf in absent]
         )
-        command = [str(hermes_python), "-I", "-c", WRITE]
+        limited = ["sh", "-c", f'ulimit -f {most}; exec "$@"', "sh"]
+        command = [*limited, str(hermes_python), "-I", "-c", WRITE]
         return subprocess.run(
             command, input=wanted, capture_output=True, text=True, check=False, env={"LC_ALL": "C.UTF-8"}
         )
@@ -62,6 +65,15 @@ def report(hermes_python: Path, tmp_path: Path) -> Reporter:
         ).stdout.splitlines()
 
     return run
+
+
+def test_a_file_that_there_is_no_room_for_stays_as_it_is(write: Writer, config: Path) -> None:
+    config.write_text("model: {provider: theirs}\n")
+    result = write({"model.provider": "custom"}, most="0")
+    said = f"{config}: it cannot be written: File too large; nothing was written\n"
+    assert (result.returncode, result.stderr) == (1, said)
+    assert config.read_text() == "model: {provider: theirs}\n"
+    assert [path.name for path in config.parent.iterdir()] == [config.name]
 
 
 def test_a_file_is_made_private_with_our_leaves_only(write: Writer, config: Path) -> None:

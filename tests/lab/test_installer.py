@@ -148,7 +148,7 @@ def test_one_goes_on_when_clm_and_the_connection_end_and_is_waited_for_again(
     assert wait_until(lambda: "/orders" in upstream.asked, 60)
     upstream.reset()
 
-    upstream.pause = 0.7
+    upstream.fault, upstream.pause = "fallback", 0.7
     begun = equipped.start("agent", "install", "--host", HOST, "--name", AGENT)
     assert wait_until(lambda: "/orders" in upstream.asked, 60)
     begun.send_signal(signal.SIGKILL)
@@ -162,6 +162,10 @@ def test_one_goes_on_when_clm_and_the_connection_end_and_is_waited_for_again(
     assert "the connection was lost" in rest
     assert re.search(r"\d:\d\d  → ", rest), "the steps are told, with the time since it began"
     assert upstream.asked.count("/orders") == 1, "there was one installation"
+    assert "Warning: upstream's installer of v2026.5.7-installer-" in rest
+    assert "took its fallback tier (all minus known-broken (none)): nobody checked" in rest
+    [receipt] = equipped.json("agent", "history", AGENT)
+    assert "fallback tier (all minus known-broken (none)), without hashes" in receipt["changes"][0]
 
     assert other.poll() is None
     other.send_signal(signal.SIGKILL)
@@ -192,7 +196,8 @@ def test_its_agent_answers_and_pyinfra_has_nothing_to_do(equipped: Clm, model: S
     assert len(model.chats) == 1
     status = equipped.status(AGENT)
     assert (status["state"], status["method"], status["drift"]) == ("running", "installer", [])
-    assert f"{FIRST}, by installer" in equipped.run("agent", "status", AGENT).stdout
+    said = equipped.run("agent", "status", AGENT).stdout
+    assert f"{FIRST}, by installer" in said and "by its fallback tier (all minus" in said
     assert counted(equipped.pyinfra(*FLEET, "-y").output)[:2] == (0, 0)
     # The release is the agent's own, so nobody seals it; all else holds.
     checks = equipped.json("agent", "verify", AGENT)["checks"]

@@ -5,6 +5,7 @@ goes wrong on the way, it serves on what it had.
 
 from __future__ import annotations
 
+import json
 import signal
 import tarfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from tests.lab.interrupting import interrupt
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.model import StandInModel
+from tests.lab.process import wait_until
 from tests.lab.talking import messages, talk
 
 AGENT, PORT = "maurice", 8642
@@ -233,7 +235,7 @@ def test_without_room_to_keep_what_works_nothing_is_touched(clm: Clm, host: Mach
 
 @pytest.mark.parametrize(
     ("number", "with_"),
-    [(5, signal.SIGINT), (4, signal.SIGKILL), (7, signal.SIGKILL), (8, signal.SIGKILL)],
+    [(5, signal.SIGINT), (5, signal.SIGPWR), (7, signal.SIGKILL), (8, signal.SIGKILL)],
 )
 def test_killed_at_any_step_the_same_command_goes_on(
     clm: Clm, host: Machine, number: int, with_: signal.Signals
@@ -244,7 +246,38 @@ def test_killed_at_any_step_the_same_command_goes_on(
     said = messages(host, AGENT)
     command = ("agent", "upgrade" if there else "rollback", AGENT, "--to", to.tag, "--yes", "--skip-chat")
     interrupt(clm, *command, with_=with_, after=f"[{number}/8]")
+    if with_ == signal.SIGPWR:
+        # The power of the host, too; its agent is started when it boots, in the middle of it all.
+        host.kill()
+        host.start()
     clm.run(*command)
     assert_settled(clm, host, to)
     if there:
         assert messages(host, AGENT)[: len(said)] == said
+
+
+def test_what_is_said_after_a_power_cut_is_kept_when_the_upgrade_goes_on(
+    clm: Clm, host: Machine, model: StandInModel
+) -> None:
+    """Its state.db was kept before the cut; what it then heard on the old release must be in what is gone back to."""
+    command = ("agent", "upgrade", AGENT, "--to", NEWEST.tag, "--yes", "--skip-chat")
+    notes = host.root / NOTES.lstrip("/")
+
+    def kept() -> bool:
+        note = notes / f"{AGENT}.before"
+        return (
+            note.exists()
+            and (notes / f"{AGENT}.snapshots" / json.loads(note.read_text())["id"] / "database.tar").exists()
+        )
+
+    interrupt(clm, *command, with_=signal.SIGKILL, after=kept)
+    host.kill()
+    host.start()
+    assert wait_until(lambda: clm.status(AGENT, exit=None)["healthy"], seconds=60, pause=0.5)
+    assert f"Go on: clm agent upgrade wolf-i/{AGENT} --to {NEWEST.tag}" in clm.run("ps", exit=None).output
+    talk(host, PORT, clm.key(AGENT), "after the power cut")
+    clm.run(*command)
+    assert_settled(clm, host, NEWEST)
+    assert ("user", "after the power cut 0") in messages(host, AGENT)
+    latest = host.ssh(f"ls -d {NOTES}/{AGENT}.snapshots/* | tail -n 1").stdout.strip()
+    host.ssh(f"tar -xOf {latest}/database.tar | grep -qa 'after the power cut 0'")

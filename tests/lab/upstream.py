@@ -46,8 +46,9 @@ _GIT = {
     "GIT_COMMITTER_EMAIL": "lab@localhost",
     "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z",
 }
-#: What goes wrong: not the bytes that are pinned; our own installer ends in the middle, hangs, or asks for things.
-Fault = Literal["none", "bytes", "exit", "hang", "tty"]
+#: What goes wrong: not the bytes that are pinned; our own installer ends in the middle, hangs, asks for things, or
+#: takes packages that nobody has verified.
+Fault = Literal["none", "bytes", "exit", "hang", "tty", "fallback"]
 #: What our own installer prints before it ends with ``exit``; no message of ours may show it.
 PLANTED = "sk-ant-api03-planted-by-the-installer-0123456789"
 

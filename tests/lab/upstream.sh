@@ -88,6 +88,7 @@ trap 'rm -rf "$work"' EXIT
 curl -fsS @BASE@/wheels/@TAG@ | tar -x -C "$work"
 rm -f "$work"/uv-*.whl
 "$UV" pip install --quiet --offline --no-deps --python venv/bin/python "$work"/*.whl
+[ "$fault" != fallback ] || warn "Note: installed via fallback tier (all minus known-broken (none))."
 success "All dependencies installed"
 
 info "Setting up hermes command..."

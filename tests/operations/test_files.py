@@ -336,9 +336,9 @@ STORE = {
 }
 
 
-def purge(path: Path, keep: list[str]) -> subprocess.CompletedProcess[str]:
+def purge(path: Path, keep: list[str], most: str = "unlimited") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-I", "-c", packaged("credentials.py.txt")],
+        ["sh", "-c", f'ulimit -f {most}; exec "$@"', "sh", sys.executable, "-I", "-c", packaged("credentials.py.txt")],
         input=json.dumps({"path": str(path), "keep": keep}),
         capture_output=True,
         text=True,
@@ -368,6 +368,15 @@ def test_a_store_that_cannot_be_read_is_left_and_told(tmp_path: Path) -> None:
     assert result.stderr.startswith(f"{path} is not JSON: ")
     assert "hunter2" not in result.stderr
     assert path.read_text() == "{hunter2"
+
+
+def test_a_store_that_there_is_no_room_for_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps(STORE))
+    result = purge(path, [], most="0")
+    assert (result.returncode, result.stderr) == (1, f"{path} cannot be written: File too large; nothing was written\n")
+    assert json.loads(path.read_text()) == STORE
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["auth.json", "auth.lock"]
 
 
 def test_the_daemons_lock_is_waited_for(tmp_path: Path) -> None:

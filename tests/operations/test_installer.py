@@ -7,8 +7,10 @@ import hashlib
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pyinfra.context import ctx_host
 
 from pyinfra_hermes.facts.observation import Installation, Release
 from pyinfra_hermes.operations import installer
@@ -104,3 +106,10 @@ def test_the_rest_of_what_is_sent_is_three_scripts_that_no_line_of_theirs_can_en
     ):
         assert whole.count(f"\n@{mark}@\n{mark}\n") == 1
         assert mark not in packaged(name).splitlines()
+
+
+def test_a_host_that_did_not_answer_again_is_not_asked() -> None:
+    """A power cut ended the wait with an AttributeError: paramiko's client has no transport then."""
+    host = SimpleNamespace(connected=False, current_op_global_arguments={})
+    with ctx_host.use(host):
+        assert installer._asked("echo") is None

@@ -8,18 +8,22 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pyinfra.api import FileUploadCommand, StringCommand
 
-from pyinfra_hermes.facts.observation import Observation
+from pyinfra_hermes.facts.observation import Observation, Release
+from pyinfra_hermes.facts.script import PENDING, RELEASES
+from pyinfra_hermes.facts.snapshots import Snapshot
 from pyinfra_hermes.operations import releases
 from pyinfra_hermes.operations.wheels import NoWheels
 
-from .harness import BARE, RUNNING, Yielded, packaged, stdin, yielded
+from .harness import BARE, RUNNING, Yielded, packaged, stdin, with_agent, yielded
 
 RELEASE = "v2026.5.7-wheel-481e9e99"
+NEXT = "v2026.7.1-wheel-6d6f8086"
 LOCK = "uv==1 \\\n    --hash=sha256:00\n"
 
 
@@ -143,3 +147,16 @@ def test_sources_that_are_not_the_pinned_ones_stop_it(
 def test_a_release_whose_wheels_lack_nothing_takes_nothing(tmp_path: Path) -> None:
     assert bring(tmp_path, []).returncode == 0
     assert not (tmp_path / "target").exists()
+
+
+def test_what_an_agent_needs_by_now_is_not_pruned() -> None:
+    """Between the look and the removal somebody may have begun an upgrade to it."""
+
+    def pruned(observed: Observation) -> Yielded:
+        return yielded(releases.pruned, observed, names=(), shared=[NEXT], own={})
+
+    there = replace(RUNNING, releases={NEXT: Release(NEXT, "0.18.0", "2026.7.1", "3.11")})
+    assert pruned(there).raw == [f"sh -s -- {RELEASES} {PENDING} {NEXT}"]
+    begun = Snapshot("1", "2026-11-22T23:50:10Z", "upgrade", RELEASE, NEXT)
+    for needing in (with_agent(there, under_way=begun), with_agent(there, runs=NEXT)):
+        assert f"{NEXT}: needed by an agent" in pruned(needing).only.get_raw_value()

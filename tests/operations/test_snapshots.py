@@ -47,7 +47,7 @@ def test_what_is_not_known_to_work_is_not_kept(fields: dict[str, Any]) -> None:
 
 def test_every_script_is_posix_and_takes_no_secret() -> None:
     for command in (
-        yielded(snapshots.switched, PROVEN, agent="maurice", release=NEW, database="1", aside="x").only,
+        yielded(snapshots.switched, PROVEN, agent="maurice", release=NEW, database="1").only,
         yielded(snapshots.reverted, under_way(), agent="maurice", reason="it's broken; $(id)").only,
         yielded(snapshots.concluded, under_way(), agent="maurice").only,
         yielded(services.healthy, under_way(), agent="maurice", port=8642).commands[0],
@@ -59,7 +59,7 @@ def test_every_script_is_posix_and_takes_no_secret() -> None:
 
 def test_a_change_of_releases_keeps_first_and_only_then() -> None:
     switch = {"agent": "maurice", "release": NEW}
-    assert yielded(snapshots.switched, PROVEN, **switch).raw == [f"sh -s -- maurice upgrade {NEW} '' ''"]
+    assert yielded(snapshots.switched, PROVEN, **switch).raw == [f"sh -s -- maurice upgrade {NEW} ''"]
     assert yielded(snapshots.switched, with_agent(PROVEN, runs=NEW), **switch).noop is not None
     # One that was cut off before the switch is carried on.
     assert yielded(snapshots.switched, under_way(), **switch).raw != []
