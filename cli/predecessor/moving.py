@@ -26,7 +26,8 @@ from ..state.store import State
 from ..state.timestamps import now, rfc3339
 from ..state.writing import commit, writer
 from .clawrium import KEPT, Source, find, held_still, is_same, is_theirs
-from .importing import OnRecord, Plan, Wishes, plan
+from .importing import plan
+from .plan import OnRecord, Plan, Wishes
 
 #: What an import could not record, in the folder where it keeps things.
 REPORT = "not-imported.json"

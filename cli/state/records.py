@@ -32,6 +32,8 @@ STAGES: tuple[Stage, ...] = ("providers", "identity", "channels", "validate")
 FIRST_PORT = 8642
 
 API_SERVER_KEY = "HERMES_API_SERVER_KEY"
+#: What is told of such a key where secrets are listed.
+API_SERVER_KEY_DESCRIPTION = "Bearer token for hermes local OpenAI-compatible API gateway (loopback only)."
 #: The key that is to take its place, while a rotation is under way.
 NEXT_API_SERVER_KEY = "HERMES_API_SERVER_KEY_NEXT"
 

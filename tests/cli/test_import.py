@@ -24,7 +24,7 @@ from pyinfra_hermes.cli.exits import Exit
 from pyinfra_hermes.cli.inventory import fleet
 from pyinfra_hermes.cli.predecessor import moving
 from pyinfra_hermes.cli.predecessor.clawrium import LARGEST
-from pyinfra_hermes.cli.predecessor.importing import Wishes
+from pyinfra_hermes.cli.predecessor.plan import Wishes
 from pyinfra_hermes.cli.problems import Problem, translate
 from pyinfra_hermes.cli.state.directory import OpenDirectory
 from pyinfra_hermes.cli.state.errors import StateWriteFailed
@@ -680,8 +680,9 @@ def test_a_directory_that_cannot_be_looked_at_is_no_traceback(place: Place, monk
 
 def test_another_key_of_the_same_id_is_not_overwritten(place: Place, tmp_path: Path) -> None:
     theirs = place.leave(era(), tmp_path / "backup")
-    ours = place.state().directory.ensure_keys() / "wolf-i"
-    ours.mkdir(mode=0o700)
+    ours = place.state().directory.keys / "wolf-i"
+    with place.state().directory.created() as directory, directory.created_folder("keys"):
+        ours.mkdir(mode=0o700)
     write(ours / "xclm_ed25519", "ANOTHER")
     assert "its key is used where it is" in place(str(theirs), "--yes", code=0)
     assert (ours / "xclm_ed25519").read_text() == "ANOTHER"
