@@ -13,12 +13,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TextIO, TypeAlias
 
 from typing_extensions import override
 
 from tests.lab.protocol import Reply, Request, ToolCall, chunks, completion, error, model_list
+from tests.lab.serving import Connection, Listener
 
 __all__ = ["Answer", "Reply", "Request", "StandInModel", "ToolCall", "echo"]
 
@@ -177,39 +177,20 @@ class StandInModel:
         return trouble
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
+class _Server(Listener):
     def __init__(self, address: tuple[str, int], model: StandInModel) -> None:
         self.model = model
-        super().__init__(address, _Connection)
-
-    @override
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that hangs up is no event; anything else is a fault of the stand-in and must be seen.
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
+        super().__init__(address, _Asking)
 
 
-class _Connection(BaseHTTPRequestHandler):
+class _Asking(Connection):
     server: _Server
-    protocol_version = "HTTP/1.1"
     server_version = "stand-in-model"
 
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
     @override
-    def log_message(self, format: str, *args: Any) -> None:
-        """Requests are kept as `Request`, not as lines on stderr."""
-
-    def _serve(self) -> None:
+    def serve(self) -> None:
         model = self.server.model
-        request = self._read()
+        request = self._request()
         model.record(request)
         model.wait()
         path = request.path.partition("?")[0].rstrip("/")
@@ -222,9 +203,8 @@ class _Connection(BaseHTTPRequestHandler):
         else:
             self._json(404, error(f"no {self.command} {path} here", "invalid_request_error"))
 
-    def _read(self) -> Request:
-        length = int(self.headers.get("Content-Length") or 0)
-        raw = self.rfile.read(length).decode(errors="replace")
+    def _request(self) -> Request:
+        raw = self.read().decode(errors="replace")
         body: Any = raw or None
         with contextlib.suppress(ValueError):
             body = json.loads(raw)
@@ -242,11 +222,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _json(self, status: int, body: Any) -> None:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.reply(status, "application/json", data)
 
     def _events(self, events: Iterator[dict[str, Any]], reply: Reply) -> None:
         self.send_response(200)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import ssl
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -22,6 +19,7 @@ from tests.lab.machine import Machine
 from tests.lab.model import StandInModel
 from tests.lab.person import Person, Said
 from tests.lab.services import Authority
+from tests.lab.serving import Asked, Server
 from tests.lab.test_no_secret_escapes import root_of
 from tests.lab.watcher import Hit, Watcher
 
@@ -41,40 +39,14 @@ rm /root/.wanted
 """
 
 
-class _Refusing(BaseHTTPRequestHandler):
+class Refusing(Server):
     """Knows no token, in the words of either service."""
 
-    def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        discord = str(self.headers.get("Host")).startswith("discord")
-        said: Any = {"message": "401: Unauthorized", "code": 0} if discord else {"ok": False, "error": "invalid_auth"}
-        body = json.dumps(said).encode()
-        self.send_response(401 if discord else 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_POST = _answer
-
     @override
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@contextmanager
-def refusing(address: str, context: ssl.SSLContext) -> Iterator[None]:
-    """Both services, on this machine, as long as the block runs."""
-    server = ThreadingHTTPServer((address, 443), _Refusing)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    def handle(self, asked: Asked) -> tuple[int, str, bytes]:
+        discord = asked.host.startswith("discord")
+        said: Any = {"message": "401: Unauthorized", "code": 0} if discord else {"ok": False, "error": "invalid_auth"}
+        return 401 if discord else 200, "application/json", json.dumps(said).encode()
 
 
 @dataclass
@@ -132,7 +104,7 @@ def story(
         told.said["test closed"] = person.clm(*channel, "test", "eve", code=Exit.FAILED)
 
         resolve_to(lab.run.bridge.address)
-        with refusing(lab.run.bridge.address, authority.context(*NAMES)):
+        with closing(Refusing(lab.run.bridge.address, 443, authority.context(*NAMES))):
             told.said["test refused"] = person.clm(*channel, "test", "eve", code=Exit.UNHEALTHY)
             told.said["set"] = person.clm(
                 *channel, "set", "eve", "discord", "--no-require-mention", "--allowed-users", "234567890123456789"

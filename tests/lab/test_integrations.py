@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from typing import Any
 
 import pytest
 import yaml
+from typing_extensions import override
 
 from pyinfra_hermes.deploys.model.tools import MCP_ATLASSIAN
 from tests.lab.clm import Clm, main_pid
 from tests.lab.machine import Machine
 from tests.lab.model import Reply, StandInModel, ToolCall
+from tests.lab.serving import Asked, Server
 
 AGENT = "worker"
 CONFIG = f"/home/{AGENT}/.hermes/config.yaml"
@@ -50,15 +50,22 @@ for line in sys.stdin:
 """
 
 
-@dataclass
-class Services:
+class Services(Server):
     """What runs beside the hosts: a Jira that knows one token, and an MCP server over HTTP."""
 
-    url: str
-    #: Path and headers of each request.
-    seen: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    def __init__(self, address: str) -> None:
+        #: Path and headers of each request.
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        super().__init__(address, 0)
+        self.url = f"http://{address}:{self.port}"
 
-    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
+    @override
+    def handle(self, asked: Asked) -> tuple[int, str, bytes]:
+        headers = {name.lower(): value for name, value in asked.headers.items()}
+        status, data = self._answer(asked.path, headers, asked.raw)
+        return status, "application/json", b"" if data is None else json.dumps(data).encode()
+
+    def _answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
         self.seen.append((path, headers))
         if path.startswith("/jira/"):
             known = headers.get("authorization") == f"Bearer {TICKET}"
@@ -87,28 +94,8 @@ class Services:
 def services(_model_server: StandInModel) -> Iterator[Services]:
     """The services, at this machine's address on the lab's bridge."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            status, data = found.answer(self.path, headers, body)
-            text = b"" if data is None else json.dumps(data).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_DELETE = do_POST
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer((_model_server.address, 0), Handler) as server:
-        found = Services(f"http://{_model_server.address}:{server.server_address[1]}")
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    with closing(Services(_model_server.address)) as found:
         yield found
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
