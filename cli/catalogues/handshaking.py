@@ -109,7 +109,7 @@ def _talk(
     release = manifest().release(agent.release).id_of(agent.method)
     wanted = json.dumps(kind.opened(options, secrets)).encode()
     lines = base64.encodebytes(wanted).decode().rstrip("\n")
-    script = resources.files("pyinfra_hermes.cli").joinpath("handshake.py.txt").read_text(encoding="utf-8")
+    script = resources.files("pyinfra_hermes.cli.catalogues").joinpath("handshake.py.txt").read_text(encoding="utf-8")
     arguments = [
         agent.name,
         Layout(agent.name).home,

@@ -26,8 +26,6 @@ FOLDER = "keys"
 PRIVATE = "id_ed25519"
 PUBLIC = "id_ed25519.pub"
 
-#: The account that is made on a host when nobody says otherwise.
-MANAGEMENT_USER = "clm"
 #: GECOS field of the accounts that we made for ourselves.
 COMMENT = "Management login (pyinfra-hermes)"
 #: First line of the sudo rules that are ours.
@@ -157,7 +155,7 @@ def script(user: str, pair: KeyPair, *, adopt: bool) -> str:
         "key": pair.key, "line": pair.line, "header": HEADER,
     }  # fmt: skip
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-    text = resources.files("pyinfra_hermes.cli").joinpath("management.sh").read_text(encoding="utf-8")
+    text = resources.files("pyinfra_hermes.cli.ssh").joinpath("management.sh").read_text(encoding="utf-8")
     return assignments + text
 
 

@@ -226,18 +226,13 @@ class StateDirectory:
 
     @property
     def keys(self) -> Path:
-        """Where our own SSH keys are; see :meth:`ensure_keys`."""
+        """Where our own SSH keys are."""
         return self.path / "keys"
 
     @property
     def known_hosts(self) -> Path:
         """Our own list of host keys."""
         return self.path / "known_hosts"
-
-    def ensure_keys(self) -> Path:
-        """Create and check the folder for SSH keys, and return its path."""
-        with self.created() as directory, directory.created_folder("keys"):
-            return self.keys
 
     @contextmanager
     def opened(self) -> Iterator[OpenDirectory | None]:

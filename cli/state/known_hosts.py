@@ -118,8 +118,6 @@ class KnownKeys:
     #: The keys the server may have, revoked ones left out.
     keys: tuple[HostKey, ...] = ()
     revoked: tuple[HostKey, ...] = ()
-    #: Keys that may sign the server's certificate; a server is not trusted for having one of them.
-    authorities: tuple[HostKey, ...] = ()
 
     def verdict(self, key: HostKey) -> Verdict:
         """
@@ -148,7 +146,6 @@ def look_up(text: str, address: str, port: int = _SSH_PORT) -> KnownKeys:
     return KnownKeys(
         keys=tuple(key for key in dict.fromkeys(found[""]) if key not in revoked),
         revoked=revoked,
-        authorities=tuple(dict.fromkeys(found["@cert-authority"])),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 #: A behaviour that some releases have and others lack. All were found by running the releases, or in their wheels.
 #:
@@ -30,9 +30,6 @@ Feature = Literal[
     "key-required",
     "health-detailed-needs-key",
 ]
-
-#: Every feature that there is a name for.
-FEATURES: frozenset[Feature] = frozenset(get_args(Feature))
 
 
 @dataclass(frozen=True)

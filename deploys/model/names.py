@@ -225,8 +225,3 @@ def _is_link_local(host: str) -> bool:
 def is_api_server_key(value: str) -> bool:
     """Tell whether a value has the shape of HERMES_API_SERVER_KEY: 64 lowercase hexadecimal digits."""
     return bool(_API_KEY.fullmatch(value))
-
-
-def instance_key(host: str, agent: str) -> str:
-    """Name the entry of an agent in secrets.json: ``<host>:hermes:<agent>``."""
-    return f"{host_name(host)}:hermes:{agent_name(agent)}"

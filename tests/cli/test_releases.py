@@ -171,8 +171,8 @@ A = "a" * 64
     ],
 )
 def test_what_else_stands_in_the_file_stays(clm: Clm, tmp_path: Path, before: str, after: str | None) -> None:
-    State.open().directory.ensure_keys()
-    overlay(tmp_path).touch(0o600)
+    with State.open().directory.created():
+        overlay(tmp_path).touch(0o600)
     overlay(tmp_path).write_text(before)
     digest = "d" * 64
     overlay_file.pin("v2026.5.7", digest)
@@ -188,8 +188,8 @@ def test_what_else_stands_in_the_file_stays(clm: Clm, tmp_path: Path, before: st
 
 
 def test_a_file_that_is_wrong_is_never_written_over(clm: Clm, base: Path, tmp_path: Path) -> None:
-    State.open().directory.ensure_keys()
-    overlay(tmp_path).touch(0o600)
+    with State.open().directory.created():
+        overlay(tmp_path).touch(0o600)
     overlay(tmp_path).write_text("releases:\n- tag: v2026.5.7\n  colour: red\n")
     for command in (("list",), ("pin", "v2026.8.1", "--base", str(base), "--yes"), ("verify",)):
         code, _, err = clm("release", *command)

@@ -292,13 +292,6 @@ def test_the_shape_of_the_api_servers_key(value: str, good: bool) -> None:
     assert names.is_api_server_key(value) is good
 
 
-def test_the_key_of_an_agents_secrets_has_three_parts() -> None:
-    assert names.instance_key("wolf-i", "maurice") == "wolf-i:hermes:maurice"
-    for host, agent in (("a:b", "maurice"), ("wolf-i", "a:b")):
-        with pytest.raises(InvalidName):
-            names.instance_key(host, agent)
-
-
 @pytest.mark.parametrize("value", ["0x7f.1", "0xa9fea9fe", "10.0.0.0x1", "a.1", "2130706433"])
 def test_a_name_that_resolvers_read_as_a_number_is_refused(value: str) -> None:
     with pytest.raises(names.InvalidName):

@@ -17,7 +17,7 @@ from pyinfra_hermes.deploys.model.releases import Manifest, manifest, shipped
 from pyinfra_hermes.deploys.model.releases.overlay import InvalidOverlay, Overlay, adapter_for, nearest
 from pyinfra_hermes.deploys.model.spec import AgentSpec, InvalidSpec
 
-A, B = "a" * 64, "b" * 64
+A = "a" * 64
 FILE = Path("/somewhere/releases.yaml")
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pyinfra_hermes.deploys.model.adapters import ADAPTERS, FEATURES
+from pyinfra_hermes.deploys.model.adapters import ADAPTERS, Feature
 from pyinfra_hermes.deploys.model.layout import Layout, release_directory
 from pyinfra_hermes.deploys.model.releases import Manifest, Method, Release, UnknownRelease, first_with, manifest, tags
 from tests.lab.upstream import GENUINE
@@ -67,8 +67,9 @@ def test_features_belong_to_ranges_of_releases() -> None:
         "v2026.7.7.2": "0.18",
         "v2026.7.20": "0.19",
     }
-    assert frozenset().union(*(adapter.features for adapter in ADAPTERS.values())) == FEATURES
-    for feature in FEATURES:
+    named = get_args(Feature)
+    assert frozenset().union(*(adapter.features for adapter in ADAPTERS.values())) == frozenset(named)
+    for feature in named:
         first = first_with(feature)
         assert first is not None and first.has(feature)
         tags = [release.tag for release in manifest().releases]

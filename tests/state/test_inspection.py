@@ -236,8 +236,9 @@ def test_a_journal_that_cannot_be_followed(filled: State, path: Path) -> None:
 
 
 def test_keys_that_others_can_read(filled: State, path: Path) -> None:
-    folder = filled.directory.ensure_keys() / "wolf-i"
-    folder.mkdir(mode=0o700)
+    folder = filled.directory.keys / "wolf-i"
+    with filled.directory.created() as directory, directory.created_folder("keys"):
+        folder.mkdir(mode=0o700)
     for name, mode in (("id_ed25519", 0o644), ("id_ed25519.pub", 0o644)):
         folder.joinpath(name).touch()
         folder.joinpath(name).chmod(mode)

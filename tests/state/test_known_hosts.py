@@ -146,7 +146,7 @@ def test_only_a_newline_ends_a_line() -> None:
 def test_markers() -> None:
     text = f"wolf {ED1}\n@revoked * {ED1}\n@cert-authority *.org,wolf {RSA}\nwolf {ED2}\n"
     found = look_up(text, "wolf")
-    assert found == KnownKeys(keys=(ED2,), revoked=(ED1,), authorities=(RSA,))
+    assert found == KnownKeys(keys=(ED2,), revoked=(ED1,))
     assert found.verdict(ED1) == "revoked"
     assert found.verdict(ED2) == "known"
     assert found.verdict(RSA) == "other-type"

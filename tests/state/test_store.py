@@ -41,7 +41,8 @@ def test_what_was_committed_is_read(filled: State) -> None:
 
 
 def test_every_file_and_folder_is_for_its_owner_only(filled: State, path: Path) -> None:
-    filled.directory.ensure_keys()
+    with filled.directory.created() as directory, directory.created_folder("keys"):
+        pass
     for entry in (path, *path.rglob("*")):
         wanted = 0o700 if entry.is_dir() else 0o600
         assert stat.S_IMODE(entry.stat().st_mode) == wanted, entry
