@@ -13,6 +13,7 @@ from pyinfra_hermes.deploys.model.secret import Secret
 
 from .breaking_off import breaks_off
 from .exits import Exit
+from .output import folded, say
 from .problems import Problem
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ def confirm(question: str, flag: str) -> None:
             Exit.USAGE,
         )
     with breaks_off():
-        confirmed = click.confirm(question, default=False, err=True)
+        confirmed = click.confirm(folded(question, stream=sys.stderr), default=False, err=True)
     if not confirmed:
         raise Problem("Cancelled; nothing was changed.", None, Exit.REFUSED)
 
@@ -159,14 +160,14 @@ def hidden_twice(label: str, flag: str) -> Secret:
 
 def _prompt(label: str, **options: Any) -> str:
     with breaks_off():
-        answer: str = click.prompt(label, err=True, **options)
+        answer: str = click.prompt(folded(label, stream=sys.stderr), err=True, **options)
     return answer
 
 
 def warn_of_placeholder(name: str, value: Secret) -> None:
     """Say so when a new secret looks like none: the redactor does not look for it then."""
     if is_placeholder(value.reveal()):
-        click.echo(
+        say(
             f"Warning: {name} looks like a placeholder, and is kept as it is. A word like this is not blacked out "
             "where other programs print it.",
             err=True,

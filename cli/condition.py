@@ -155,7 +155,7 @@ def _running(instance: Instance, seen: AgentState, unit: UnitState, drift: Seque
         return Condition("degraded", "not proven since it was started", f"clm agent start {reference}")
     configure = f"clm agent configure {reference}"
     if drift:
-        return Condition("drifted", f"drifted: {', '.join(drift)}", configure)
+        return Condition("drifted", ", ".join(drift), configure)
     if seen.listening is not None and seen.listening.port != port:
         return Condition("drifted", f"it listens on port {seen.listening.port}, {port} is on record", configure)
     notes = []

@@ -34,7 +34,7 @@ from pyinfra_hermes.facts.observation import Observation
 from pyinfra_hermes.facts.receipts import Receipt
 from pyinfra_hermes.operations import locking
 from pyinfra_hermes.operations.announcing import Change, listening
-from pyinfra_hermes.operations.observing import known, refusal
+from pyinfra_hermes.operations.observing import known, last, refusal
 from pyinfra_hermes.operations.receipts import taken
 
 from . import begun
@@ -73,6 +73,8 @@ class Result:
     receipts: list[Receipt] = field(default_factory=list)
     #: What the host was last seen to be; None when something was changed since, or nothing was looked at.
     seen: Observation | None = None
+    #: The same, whatever was changed since.
+    looked: Observation | None = None
     #: SSH connections opened and commands run, for those who count.
     connections: int = 0
     execs: int = 0
@@ -281,7 +283,7 @@ class Session:
             self._run_ops(host, result)
         finally:
             result.receipts += taken(host)
-            result.seen = known(host)
+            result.seen, result.looked = known(host), last(host)
 
     def _run_ops(self, host: Any, result: Result) -> None:
         for op_hash in self._state.get_op_order():

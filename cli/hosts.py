@@ -20,6 +20,7 @@ from pyinfra_hermes.facts.script import observe_host
 
 from . import asking, begun
 from .exits import Exit
+from .output import say
 from .problems import Problem
 from .ssh import keys
 from .ssh.openssh import Login, LoginRefused, NoRoot, configured, offered_key, run_script
@@ -473,7 +474,7 @@ def _agree(state: State, login: Login, fingerprint: str | None) -> HostKey:
     if fingerprint is None and key in ours.keys:
         return key
     if fingerprint is None and key in theirs.keys:
-        click.echo(f"Your known_hosts vouches for {login.address}: {key.fingerprint}", err=True)
+        say(f"Your known_hosts vouches for {login.address}: {key.fingerprint}", err=True)
         return key
     _confirm_key(login, key, fingerprint)
     return key
@@ -500,9 +501,7 @@ def _carried_over(state: State, old: Login, new: Login) -> HostKey | None:
         return None
     if any(key in known.revoked for known in (KnownHosts(state.directory).look_up(*new.server), _users_list(new))):
         raise _revoked(new, key)
-    click.echo(
-        f"{new.address} port {new.port} shows the key that {new.name} is trusted with: {key.fingerprint}", err=True
-    )
+    say(f"{new.address} port {new.port} shows the key that {new.name} is trusted with: {key.fingerprint}", err=True)
     return key
 
 
@@ -516,7 +515,7 @@ def _confirm_key(login: Login, key: HostKey, fingerprint: str | None) -> None:
                 Exit.UNREACHABLE,
             )
         return
-    click.echo(f"{login.address} port {login.port} shows the {key.type} key {key.fingerprint}", err=True)
+    say(f"{login.address} port {login.port} shows the {key.type} key {key.fingerprint}", err=True)
     asking.confirm("Is this the host's key?", f"--host-key-fingerprint {key.fingerprint}")
     # Between the question and the answer somebody else may have taken the host's place.
     if offered_key(login) != key:

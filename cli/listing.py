@@ -81,7 +81,7 @@ def notes(fleet: Fleet, reports: Sequence[Report]) -> list[str]:
         said.add(who)
         reason = "; ".join(parts).removeprefix(f"{host.name}: ")
         text = f"{who}: {reason}" if reason.startswith(each.state) else f"{who}: {each.state}: {reason}"
-        asked = each.state not in SOUND or each.state == "running" or _stopped_by_another(each)
+        asked = each.state not in SOUND or each.state in ("running", "not onboarded") or _stopped_by_another(each)
         remedy = each.condition.remedy if asked else None
         found.append(plain(f"{text}\n  {remedy}" if remedy else text))
     for name, strangers in fleet.strangers.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pyinfra_hermes.deploys.model import manifests
 from . import begun
 from .exits import Exit
 from .lazy import Entry, LazyGroup
-from .output import plain
+from .output import folded, plain
 from .problems import Problem, translate
 
 _COMMANDS = "pyinfra_hermes.cli.commands"
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run ``clm`` and return its exit code."""
     redacting.install()
+    _print_anything()
     begun.nothing()
     manifests.overlay_from(_overlay)
     if "_CLM_COMPLETE" in os.environ:
@@ -96,7 +98,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         result = cli.main(args=arguments, prog_name="clm", standalone_mode=False, color=_color())
         return int(result) if isinstance(result, int) else Exit.DONE
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        click.echo(folded(told.getvalue(), "  ", stream=sys.stderr), nl=False, err=True)
         return Exit.USAGE if isinstance(error, click.UsageError) else Exit.FAILED
     except (click.Abort, KeyboardInterrupt) as stopped:
         # Click raises the first at a question. Elsewhere something may be under way that is not known here.
@@ -116,6 +120,13 @@ def run(argv: Sequence[str] | None = None) -> int:
         return problem.exit
 
 
+def _print_anything() -> None:
+    """Let a terminal that has not all characters show others for them, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
 def _overlay() -> manifests.Text | None:
     from .releases.overlay_file import read  # late: no other command needs it
 
@@ -123,15 +134,16 @@ def _overlay() -> manifests.Text | None:
 
 
 def _color() -> bool | None:
-    # https://no-color.org; click itself looks at the terminal only.
-    return False if os.environ.get("NO_COLOR") else None
+    # https://no-color.org; click itself asks no more than whether there is a terminal.
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def show(problem: Problem) -> None:
     """Print a problem to standard error: what happened, which may quote a host, and what mends it."""
-    click.echo(f"{click.style('Error:', fg='red')} {plain(problem.message)}", err=True, color=_color())
+    said = folded(f"Error: {plain(problem.message)}", "  ", stream=sys.stderr).removeprefix("Error:")
+    click.echo(f"{click.style('Error:', fg='red')}{said}", err=True, color=_color())
     if problem.remedy:
-        click.echo(f"  {plain(problem.remedy)}", err=True)
+        click.echo(folded(f"  {plain(problem.remedy)}", "    ", stream=sys.stderr), err=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ def translate(error: Exception) -> Problem | None:
     """Turn an error of another room into a problem; None when it is a bug of ours."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
+        return Problem("What was given holds bytes that are no UTF-8", "Say it in UTF-8: LC_ALL=C.UTF-8", Exit.USAGE)
     # Only a module that is loaded can have raised: looking it up here would cost every start.
     state = sys.modules.get("pyinfra_hermes.cli.state.errors")
     if state is not None and isinstance(error, state.StateError):

@@ -90,7 +90,7 @@ def go_back(state: State, instance: Instance, reason: str, verbose: bool) -> boo
     # isort: split
     from pyinfra_hermes.deploys.upgrade import go_back as deploy
 
-    from .agents import problem_of
+    from .acting import problem_of
 
     host, agent = instance
     with (

@@ -9,7 +9,7 @@ with one of two keys that are both on record, and the same command goes on with 
 from __future__ import annotations
 
 import secrets as random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import click
@@ -18,9 +18,11 @@ from pyinfra_hermes.deploys.model.render import render
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.model.spec import AgentSpec
 
+from .acting import run_on_host
 from .exits import Exit
 from .fleet import observe_host_of
 from .problems import Problem
+from .progress import Progress
 from .specification import digest, secrets_of, specification
 from .state.records import API_SERVER_KEY, NEXT_API_SERVER_KEY, Applied, Instance
 from .state.store import State
@@ -104,8 +106,6 @@ class _Rotation:
         return new
 
     def _put_in_force(self, key: Secret) -> None:
-        from .agents import put_in_force
-
         put_in_force(self._state, self._instance, self._spec, self._with(key), self._verbose)
 
     def _with(self, key: Secret) -> Mapping[str, Secret]:
@@ -159,3 +159,18 @@ class _Rotation:
 
 def _new() -> Secret:
     return Secret(random.token_hex(32))
+
+
+def put_in_force(
+    state: State, instance: Instance, spec: AgentSpec, secrets: Mapping[str, Secret], verbose: bool
+) -> bool:
+    """Configure an agent on its host and prove that it serves, without a chat; nothing is recorded."""
+    from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
+
+    # isort: split
+    from pyinfra_hermes.deploys.configure import configure as deploy
+
+    def act(progress: Progress) -> list[Callable[..., object]]:
+        return [lambda **kw: deploy(spec=spec, secrets=secrets, chat=False, progress=progress.waiting, **kw)]
+
+    return run_on_host(state, instance, act, verbose)

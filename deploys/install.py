@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from pyinfra.api import HiddenValue, deploy
@@ -92,8 +93,26 @@ def install(
     """
     expect(spec.name)
     snapshots.settled(name=f"{spec.name}: what was cut off", agent=spec.name, release=spec.release_id)
-    release, upstream = manifest().release(spec.release), upstream or Upstream.of()
-    paths = Layout(spec.name)
+    release = manifest().release(spec.release)
+    _checked(spec, release, packages=packages)
+    _brought(spec, release, wheelhouse, upstream or Upstream.of(), progress)
+    if part == "stage":
+        releases.verified(
+            name=f"{spec.name}: {VERIFY} {release.tag}",
+            agent=spec.name,
+            release=spec.release_id,
+            directory=spec.release_directory,
+            calver=release.calver,
+            account=None if is_shared(spec.release_id) else spec.name,
+        )
+        return
+    _switched(spec, change or snapshots.Switch())
+    if receipt:
+        receipts.kept(name=f"{spec.name}: receipt", agent=spec.name, what="install", release=spec.release_id)
+
+
+def _checked(spec: AgentSpec, release: Release, *, packages: bool) -> None:
+    """Have a host refuse before anything is made on it, or with ``packages`` get what it lacks."""
     asked = requirements(release, spec.method)
     if packages:
         preflight.packages(name=f"{spec.name}: packages", agent=spec.name, requirements=asked)
@@ -104,6 +123,17 @@ def install(
         port=spec.port,
         requirements=asked,
     )
+
+
+def _brought(
+    spec: AgentSpec,
+    release: Release,
+    wheelhouse: Wheelhouse,
+    upstream: Upstream,
+    progress: Callable[[str], None] | None,
+) -> None:
+    """Bring an account, directories, the release and the tools of its integrations; what runs is not touched."""
+    paths = Layout(spec.name)
     if spec.method == "installer":
         # Before there is an account: an installer that is not the pinned one leaves nothing.
         installer.script(
@@ -123,7 +153,7 @@ def install(
             release=spec.release_id,
             calver=release.calver,
             lock=release.requirements(),
-            archive=lambda python, arch: wheelhouse.archive(release, python, arch),
+            archive=partial(wheelhouse.archive, release),
             sources=release.source,
         )
     for tool in tools_of(spec):
@@ -132,7 +162,7 @@ def install(
             id=tool.id,
             programs=tool.programs,
             lock=tool.requirements(),
-            archive=lambda python, arch, tool=tool: wheelhouse.archive(tool, python, arch),  # type: ignore[misc]
+            archive=partial(wheelhouse.archive, tool),
         )
     files.directories(
         name=f"{spec.name}: directories",
@@ -161,30 +191,22 @@ def install(
             arguments=release.adapter.installer.arguments(release.tag, paths.hermes_home, spec.release_directory),
             progress=progress,
         )
-    if part == "stage":
-        releases.verified(
-            name=f"{spec.name}: {VERIFY} {release.tag}",
-            agent=spec.name,
-            release=spec.release_id,
-            directory=spec.release_directory,
-            calver=release.calver,
-            account=None if is_shared(spec.release_id) else spec.name,
-        )
-        return
-    change = change or snapshots.Switch()
+
+
+def _switched(spec: AgentSpec, change: snapshots.Switch) -> None:
+    """Let the agent's unit be one of the release that was brought; what worked is kept first."""
     snapshots.switched(
         name=f"{spec.name}: {KEEP}",
         agent=spec.name,
         release=spec.release_id,
         what=change.what,
         database=change.database,
-        aside=change.aside,
     )
     files.link(
         name=f"{spec.name}: link to the release",
         agent=spec.name,
         key="code",
-        path=paths.code,
+        path=Layout(spec.name).code,
         target=spec.release_directory,
     )
     services.unit(
@@ -193,5 +215,3 @@ def install(
         service=unit.service(spec, spec.release_id),
         slice=unit.shared_slice(),
     )
-    if receipt:
-        receipts.kept(name=f"{spec.name}: receipt", agent=spec.name, what="install", release=spec.release_id)

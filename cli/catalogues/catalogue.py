@@ -10,7 +10,7 @@ import click
 from pyinfra_hermes.deploys.model.declaration import Declaration
 from pyinfra_hermes.deploys.model.releases import first_with, manifest
 
-from ..output import emit, table
+from ..output import emit, folded, table
 from .fields import flag_of
 
 
@@ -47,28 +47,36 @@ def since(entry: Declaration) -> str:
 
 
 def print_types(catalogue: Mapping[str, Declaration], chosen: str | None, format_: str) -> None:
-    """Show the entries of a catalogue, or what one of them asks for."""
+    """Show the entries of a catalogue, or what one of them asks for and where its credentials come from."""
     rows = [described(entry) for entry in catalogue.values() if chosen in (None, entry.name)]
     if emit(rows if chosen is None else rows[0], format_):
         return
     if chosen is None:
         table(
-            ("TYPE", "TITLE", "SINCE", "CREDENTIAL"),
-            [(r["name"], r["title"], r["since"], r["credential_url"]) for r in rows],
+            ("TYPE", "TITLE", "SINCE HERMES"),
+            [(r["name"], r["title"], r["since"]) for r in rows],
             "There are none.",
+            whole=("TYPE",),
         )
+        say_more()
         return
-    click.echo(f"{rows[0]['title']}; since Hermes {rows[0]['since']}; credential: {rows[0]['credential_url']}")
+    click.echo(folded(f"{rows[0]['title']}, since Hermes {rows[0]['since']}"))
+    click.echo(f"About it and its credentials: {rows[0]['credential_url']}\n")
     table(
-        ("FIELD", "OPTION", "NEEDED", "DEFAULT", "WHAT IT IS"),
-        [
-            (f["label"], f["option"], "yes" if f["required"] else "no", str(f["default"] or "-"), _about(f))
-            for f in rows[0]["fields"]
-        ],
+        ("OPTION", "NEEDED", "WHAT IT IS"),
+        [(f["option"], "yes" if f["required"] else "no", _about(f)) for f in rows[0]["fields"]],
         "It has no fields.",
+        whole=("OPTION",),
     )
+
+
+def say_more() -> None:
+    """Say below a list of entries where the rest of one is."""
+    command = click.get_current_context().command_path
+    click.echo(folded(f"\nWhat one asks for, and where its credentials come from: {command} NAME", "  "))
 
 
 def _about(field: Mapping[str, Any]) -> str:
     choices = f" ({', '.join(field['choices'])})" if field["choices"] else ""
-    return f"{field['help']}{choices}"
+    default = f"; {field['default']} when not given" if field["default"] else ""
+    return f"{field['label']}: {field['help']}{choices}{default}"

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import click
-
 from pyinfra_hermes.deploys.model import channels
 from pyinfra_hermes.deploys.model.channels.checking import judged
 from pyinfra_hermes.deploys.model.channels.sharing import Membership, refuse_shared
@@ -23,6 +21,7 @@ from ..exits import Exit
 from ..hosts import login_of
 from ..onboarding import stages as onboarding
 from ..onboarding.stages import ChannelChoices
+from ..output import say
 from ..problems import Problem
 from ..specification import specification
 from ..state.lookup import Lookup
@@ -92,7 +91,7 @@ def confirm_opening(instance: Instance, choices: ChannelChoices, allowed: bool) 
         reason = declaration.opens(answers.over(recorded))
         if reason is None or name in was or allowed:
             continue
-        click.echo(
+        say(
             f"Warning: {reason}. Whoever reaches {declaration.title} can make {instance.key} run commands as its user.",
             err=True,
         )

@@ -267,7 +267,7 @@ def _options_of(name: str, fields: Sequence[Field], prefix: str, whose: str) -> 
     flag, parameter = _flag(name, prefix), f"{PARAMETER}{name}"
     first = fields[0]
     helps = dict.fromkeys(f.help for f in fields)
-    text = f"{first.label}: {'; '.join(helps)}.{whose}"
+    text = f"{first.label}: {first.help if len(helps) == 1 else 'each type has its own, see types'}.{whose}"
     if first.secret:
         return [
             click.option(f"{flag}-stdin", f"{parameter}__stdin", is_flag=True, help=f"{text} From standard input."),

@@ -7,23 +7,20 @@ from typing import TYPE_CHECKING
 import click
 
 from ..lazy import Entry, LazyGroup, examples
+from . import options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pyinfra_hermes.deploys.model.releases import Method
     from pyinfra_hermes.deploys.model.spec import Hardening
 
     from ..state.records import Stage
 
-_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Show the steps that had nothing to do, too.")
 _HARDENING = click.option(
     "--hardening",
     type=click.Choice(["off", "standard", "strict"]),
     help="How tightly the agent's unit is sandboxed; standard when not given.",
-)
-_WHEELHOUSE = click.option(
-    "--wheelhouse",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="Folder of wheels to install from, instead of the package index.",
 )
 
 
@@ -36,7 +33,7 @@ _WHEELHOUSE = click.option(
             "pyinfra_hermes.cli.commands.channel", "channel", "Where an agent can be reached, and by whom."
         ),
         "config": Entry(
-            "pyinfra_hermes.cli.commands.extras", "config", "Leaves of config.yaml beyond what clm has options for."
+            "pyinfra_hermes.cli.commands.extras", "config", "Settings in config.yaml beyond clm's own options."
         ),
         "integration": Entry(
             "pyinfra_hermes.cli.commands.agent_integration", "integration", "What an agent works with."
@@ -60,7 +57,7 @@ _WHEELHOUSE = click.option(
         "tunnel": Entry(
             "pyinfra_hermes.cli.commands.talk", "tunnel", "Its API on this machine, for any OpenAI client."
         ),
-        "env": Entry("pyinfra_hermes.cli.commands.talk", "env", "What such a client needs, as variables."),
+        "env": Entry("pyinfra_hermes.cli.commands.talk", "env", "URL and key for an OpenAI client, as variables."),
         "exec": Entry("pyinfra_hermes.cli.commands.talk", "exec_", "Run a command beside it, in its sandbox."),
         "shell": Entry("pyinfra_hermes.cli.commands.talk", "shell", "Open a shell beside it, in its sandbox."),
         "verify": Entry("pyinfra_hermes.cli.commands.verify", "verify", "Prove what must be true of an agent."),
@@ -105,13 +102,13 @@ def agent() -> None:
     "The one on record, $HERMES_METHOD, or installer, when not given.",
 )
 @_HARDENING
-@_WHEELHOUSE
+@options.wheelhouse
 @click.option(
     "--installer-base",
     metavar="URL",
     envvar="HERMES_INSTALLER_BASE",
     show_envvar=True,
-    help="Where upstream's installers lie: a mirror, or a folder here for hosts without a way out.",
+    help="Where upstream's installers lie: a mirror, or a folder here for hosts without internet.",
 )
 @click.option(
     "--repository",
@@ -125,7 +122,7 @@ def agent() -> None:
     is_flag=True,
     help="Install the Debian packages of programs that the host lacks; whoever holds apt's locks is waited for.",
 )
-@_VERBOSE
+@options.verbose
 def install(
     type_: str,
     host: str | None,
@@ -135,7 +132,7 @@ def install(
     release: str | None,
     method: Method | None,
     hardening: Hardening | None,
-    wheelhouse: str | None,
+    wheelhouse: Path | None,
     installer_base: str | None,
     repository: str | None,
     install_deps: bool,
@@ -151,9 +148,7 @@ def install(
         if value is None and source is None:
             raise click.MissingParameter(param_hint=f"'{option}'", param_type="option")
 
-    from pathlib import Path
-
-    from ..agents import install, installation
+    from ..installing import install, installation
 
     file = None
     if source is not None:
@@ -163,9 +158,8 @@ def install(
     given = {
         "host": host, "name": name, "release": release, "method": method, "port": port, "hardening": hardening,
     }  # fmt: skip
-    folder = Path(wheelhouse) if wheelhouse else None
     rest = {
-        "wheelhouse": folder, "installers": installer_base, "repository": repository, "packages": install_deps,
+        "wheelhouse": wheelhouse, "installers": installer_base, "repository": repository, "packages": install_deps,
         "verbose": verbose,
     }  # fmt: skip
     wanted = installation(file, given, rest)
@@ -226,8 +220,8 @@ def install(
 @click.option(
     "--skip-chat", is_flag=True, help="Ask the model nothing: neither that, nor the short conversation of the proof."
 )
-@_WHEELHOUSE
-@_VERBOSE
+@options.wheelhouse
+@options.verbose
 def configure(
     name: str,
     provider: str | None,
@@ -245,7 +239,7 @@ def configure(
     edit: bool,
     skip_connectivity: bool,
     skip_chat: bool,
-    wheelhouse: str | None,
+    wheelhouse: Path | None,
     verbose: bool,
 ) -> None:
     """
@@ -261,8 +255,6 @@ def configure(
     A section that the file of --from names is meant as a whole: a channel that is not in it is turned off, a setting
     that is not in it has its default. What it does not name stays, and so do secrets.
     """
-    from pathlib import Path
-
     from ..onboarding.agentfile import AgentFile
     from ..onboarding.configuring import ChannelOptions, Configuration, configure
 
@@ -281,7 +273,7 @@ def configure(
         edit=edit,
         connectivity=not (skip_connectivity or skip_chat),
         chat=not skip_chat,
-        wheelhouse=Path(wheelhouse) if wheelhouse else None,
+        wheelhouse=wheelhouse,
         verbose=verbose,
     )
     changed = configure(wanted)
@@ -322,10 +314,10 @@ def export(name: str, inline: bool) -> None:
 )
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Start it even though onboarding is incomplete.")
-@_VERBOSE
+@options.verbose
 def start(name: str, force: bool, verbose: bool) -> None:
     """Start an agent, let it start with its host, and prove that it serves."""
-    from ..agents import start
+    from ..lifecycle import start
 
     changed = start(name, force=force, restart=False, verbose=verbose)
     click.echo(f"Agent {name} started." if changed else f"Agent {name} runs; nothing to do.")
@@ -333,10 +325,10 @@ def start(name: str, force: bool, verbose: bool) -> None:
 
 @agent.command(epilog=examples("clm agent stop maurice"))
 @click.argument("name")
-@_VERBOSE
+@options.verbose
 def stop(name: str, verbose: bool) -> None:
     """Stop an agent and keep it from starting with its host. Everything it has stays."""
-    from ..agents import stop
+    from ..lifecycle import stop
 
     changed = stop(name, verbose=verbose)
     click.echo(f"Agent {name} stopped." if changed else f"Agent {name} does not run; nothing to do.")
@@ -345,10 +337,10 @@ def stop(name: str, verbose: bool) -> None:
 @agent.command(short_help="Restart an agent, and prove that it serves.", epilog=examples("clm agent restart maurice"))
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Restart it even though onboarding is incomplete.")
-@_VERBOSE
+@options.verbose
 def restart(name: str, force: bool, verbose: bool) -> None:
     """Restart an agent, once it has finished what it is doing, and prove that it serves."""
-    from ..agents import start
+    from ..lifecycle import start
 
     start(name, force=force, restart=True, verbose=verbose)
     click.echo(f"Agent {name} restarted.")
@@ -362,14 +354,14 @@ def restart(name: str, force: bool, verbose: bool) -> None:
 @click.option("-H", "--host", help="Clean this host of NAME, even when nothing is on record.")
 @click.option("-y", "--yes", "--force", is_flag=True, help="Do not ask.")
 @click.option("--local-only", is_flag=True, help="Only forget it here; for a host that is gone for good.")
-@_VERBOSE
+@options.verbose
 def remove(name: str, host: str | None, yes: bool, local_only: bool, verbose: bool) -> None:
     """
     Remove an agent with everything that it has: service, account, home, record and secrets.
 
     Can be repeated from any half-removed state.
     """
-    from ..agents import remove
+    from ..removing import remove
 
     if remove(name, host=host, yes=yes, local_only=local_only, verbose=verbose):
         click.echo(f"Agent {name} removed.")

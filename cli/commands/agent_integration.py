@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from ..lazy import examples
+from ..lazy import Group, examples
 from ..output import emit, format_option, table
 
 
-@click.group("integration")
+@click.group("integration", cls=Group)
 def integration() -> None:
     """
     What an agent works with; `clm integration` defines it.

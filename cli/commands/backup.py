@@ -8,17 +8,12 @@ import click
 
 from ..lazy import examples
 from ..output import plain
+from . import options
 
 _PASSPHRASE = click.option(
     "--passphrase-file", type=click.Path(), help="File with the passphrase; only you may be able to read it."
 )
 _KEY_FILE = click.option("--key-file", type=click.Path(), help="File with a key, as clm secret encrypt makes one.")
-_VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Show the steps that had nothing to do, too.")
-_WHEELHOUSE = click.option(
-    "--wheelhouse",
-    type=click.Path(exists=True, file_okay=False, resolve_path=True),
-    help="Folder of wheels to install from, instead of the package index.",
-)
 _SKIP_CHAT = click.option("--skip-chat", is_flag=True, help="Leave the short conversation out of the proof.")
 
 
@@ -35,7 +30,7 @@ _SKIP_CHAT = click.option("--skip-chat", is_flag=True, help="Leave the short con
 @click.option("--stop", is_flag=True, help="Stop the agent while it is backed up, and start it again.")
 @_PASSPHRASE
 @_KEY_FILE
-@_VERBOSE
+@options.verbose
 def backup(
     name: str,
     output: str | None,
@@ -81,10 +76,10 @@ def backup(
 @click.option("--stop", is_flag=True, help="Stop the agent when it runs; else a running one is refused.")
 @click.option("--install", is_flag=True, help="Install the agent first where it is not, with the backup's settings.")
 @_SKIP_CHAT
-@_WHEELHOUSE
+@options.wheelhouse
 @_PASSPHRASE
 @_KEY_FILE
-@_VERBOSE
+@options.verbose
 def restore(
     name: str,
     source: str,
@@ -92,7 +87,7 @@ def restore(
     stop: bool,
     install: bool,
     skip_chat: bool,
-    wheelhouse: str | None,
+    wheelhouse: Path | None,
     passphrase_file: str | None,
     key_file: str | None,
     verbose: bool,
@@ -113,7 +108,7 @@ def restore(
         stop,
         install,
         not skip_chat,
-        Path(wheelhouse) if wheelhouse else None,
+        wheelhouse,
         Given(passphrase_file, key_file),
         verbose,
     )
@@ -139,9 +134,9 @@ def _size(number: int) -> str:
 @click.option("--to", required=True, help="Host on record that it moves to.")
 @click.option("-p", "--port", type=int, help="Port of its API there; the one it has when that is free, else the next.")
 @_SKIP_CHAT
-@_WHEELHOUSE
-@_VERBOSE
-def move(name: str, to: str, port: int | None, skip_chat: bool, wheelhouse: str | None, verbose: bool) -> None:
+@options.wheelhouse
+@options.verbose
+def move(name: str, to: str, port: int | None, skip_chat: bool, wheelhouse: Path | None, verbose: bool) -> None:
     """
     Move an agent to another host, with everything that it has.
 
@@ -150,8 +145,7 @@ def move(name: str, to: str, port: int | None, skip_chat: bool, wheelhouse: str 
     """
     from ..backup.relocation import Moving, move
 
-    folder = Path(wheelhouse) if wheelhouse else None
-    moved = move(Moving(name, to, port, not skip_chat, folder, verbose))
+    moved = move(Moving(name, to, port, not skip_chat, wheelhouse, verbose))
     agent = moved.instance.agent.name
     if moved.left is None:
         click.echo(f"Agent {agent} is on {to} already; nothing to do.")

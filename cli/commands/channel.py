@@ -11,8 +11,8 @@ from pyinfra_hermes.deploys.model.channels import channel as declared
 
 from ..catalogues import fields
 from ..catalogues.own_help import of_one
-from ..lazy import examples
-from ..output import emit, format_option, table
+from ..lazy import Group, examples
+from ..output import emit, format_option, say, table
 
 if TYPE_CHECKING:
     from ..catalogues.channels import Changed
@@ -29,7 +29,7 @@ _ALLOW_OPEN = click.option(
 _OF_ONE = of_one({entry.name: entry for entry in _CHANNELS}, "Each channel has more: add its name before --help.")
 
 
-@click.group("channel")
+@click.group("channel", cls=Group)
 def channel() -> None:
     """
     Where an agent can be reached, beside its API, and by whom.
@@ -134,7 +134,7 @@ def disable(name: str, channels: tuple[str, ...], forget: bool) -> None:
     result = change(name, ChannelChoices(off=off), forget=forget)
     _say(result, f"Off: {', '.join(off)}", name)
     if result.kept:
-        click.echo(f"Kept in secrets.json: {', '.join(result.kept)}. Remove: clm secret remove {name} {result.kept[0]}")
+        say(f"Kept in secrets.json: {', '.join(result.kept)}. Remove: clm secret remove {name} {result.kept[0]}")
 
 
 @channel.command(
@@ -174,6 +174,7 @@ def test(name: str, channels: tuple[str, ...], format_: str) -> None:
                 for r in rows
             ],
             f"Agent {name} has no channels beside its API.",
+            whole=("CHANNEL",),
         )
     bad = [verdict for _, verdict in found if verdict and not verdict.ok]
     if bad:
@@ -206,11 +207,11 @@ def list_(name: str, format_: str) -> None:
 
 
 @channel.command(epilog=examples("clm agent channel types", "clm agent channel types discord"))
-@click.argument("channel_", metavar="CHANNEL", required=False)
+@click.argument("channel_", metavar="[CHANNEL]", required=False)
 @format_option
 def types(channel_: str | None, format_: str) -> None:
     """Show all channels there are, or every field of one."""
-    from ..catalogues.catalogue import described, print_types
+    from ..catalogues.catalogue import described, print_types, say_more
 
     if channel_ is not None or format_ != "table":
         print_types(CATALOGUE, channel_ and declared(channel_).name, format_)
@@ -218,13 +219,12 @@ def types(channel_: str | None, format_: str) -> None:
     rows = [described(entry) for entry in CATALOGUE.values()]
     needs = [[f["name"] for f in r["fields"] if f["required"] and f["default"] is None] for r in rows]
     table(
-        ("CHANNEL", "TITLE", "SINCE", "NEEDS", "CREDENTIALS FROM"),
-        [
-            (r["name"], r["title"], r["since"], ", ".join(names) or "-", r["credential_url"])
-            for r, names in zip(rows, needs, strict=True)
-        ],
+        ("CHANNEL", "TITLE", "SINCE HERMES", "NEEDS"),
+        [(r["name"], r["title"], r["since"], ", ".join(names) or "-") for r, names in zip(rows, needs, strict=True)],
         "",
+        whole=("CHANNEL",),
     )
+    say_more()
 
 
 def _other_than_api(name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..lazy import examples
+from ..output import printed_as
 
 if TYPE_CHECKING:
     from ..talking.conversation import Answer, Conversation
@@ -44,13 +45,9 @@ if TYPE_CHECKING:
     help="Seconds until an answer is given up that shows no sign of work; above 30 it may take 30 more.",
 )
 @click.option("--plain", "as_is", is_flag=True, help="Show answers as they are: no markdown is drawn.")
-@click.option(
-    "-o",
-    "--output",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
+@printed_as(
+    "text",
+    "json",
     help="For one question: the answer, or an object with text, session, model, finish_reason and usage.",
 )
 def chat(

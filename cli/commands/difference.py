@@ -22,7 +22,7 @@ _COLORS = {"add": "green", "change": "yellow", "remove": "red", "do": "cyan", "r
 @format_option
 def diff(name: str, format_: str) -> None:
     """
-    Show what a configure would change on the agent's host, leaf by leaf. Nothing is changed.
+    Show what a configure would change on the agent's host, setting by setting. Nothing is changed.
 
     Of secrets it says that they change, never what they are. Exit 8 when something differs, 0 when nothing does.
     """

@@ -8,10 +8,12 @@ import click
 
 from ..lazy import examples
 from ..output import emit, folded, format_option, plain
+from . import options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..listing import Choice
     from ..looking.findings import Finding
 
 _SANDBOX = "Try its tools under its hardening, in a unit: shell, python, git, node, a browser's sandbox."
@@ -57,38 +59,19 @@ def agent_doctor(name: str, sandbox: bool, no_provider: bool, quiet: bool, forma
 @click.command(
     epilog=examples("clm doctor", "clm doctor --local", "clm doctor --host wolf-i -q", "clm doctor --tag lab --sandbox")
 )
-@click.option("-H", "--host", "hosts", multiple=True, help="Only this host. Can be given several times.")
-@click.option("-t", "--tag", "tags", multiple=True, help="Only hosts with this tag. Can be given several times.")
-@click.option(
-    "-l",
-    "--limit",
-    "limits",
-    multiple=True,
-    metavar="PATTERN",
-    help="Only NAME or HOST/NAME. Can be given several times.",
-)
+@options.choice()
 @click.option("--local", is_flag=True, help="Only this machine; no host is asked.")
 @click.option("--sandbox/--no-sandbox", default=False, show_default=True, help=_SANDBOX)
 @_PROVIDER
 @_QUIET
 @format_option
-def doctor(
-    hosts: tuple[str, ...],
-    tags: tuple[str, ...],
-    limits: tuple[str, ...],
-    local: bool,
-    sandbox: bool,
-    no_provider: bool,
-    quiet: bool,
-    format_: str,
-) -> None:
+def doctor(choice: Choice, local: bool, sandbox: bool, no_provider: bool, quiet: bool, format_: str) -> None:
     """
     Check this machine, then all hosts at once, and every agent on them. Nothing is changed.
 
-    Here: ssh, the state's files, whether each host's key is known. On hosts: room, memory, clock, systemd. Of agents:
+    Here: ssh, the state's files, whether each host's key is known. On hosts: disks, memory, clock, systemd. Of agents:
     what clm agent doctor finds. Exit 7 when anything fails.
     """
-    from ..listing import Choice
     from ..looking.doctor import Wanted, examine, this_machine
     from ..looking.findings import worst
     from ..problems import Problem
@@ -100,7 +83,7 @@ def doctor(
         state = State.open()
         try:
             snapshot = state.read()
-            chosen = Choice(hosts, tags, limits).instances(snapshot)
+            chosen = choice.instances(snapshot)
         except StateError as error:
             # What is wrong with the files was found already; without them nobody knows of hosts.
             if worst(found) != "fail":
@@ -124,10 +107,11 @@ def _say(found: Sequence[Finding], format_: str, *, quiet: bool) -> None:
             text = folded(f"        {plain(each.text)}", " " * 8).removeprefix(" " * 8)
             click.echo(f"  {click.style(each.level.ljust(4), fg=_COLORS[each.level])}  {text}")
             if each.evidence and each.level != "note":
-                click.echo(f"          {click.style(plain(each.evidence), dim=True)}")
+                click.echo(click.style(folded(f"          {plain(each.evidence)}", " " * 12), dim=True))
             if each.remedy and each.level != "ok":
                 for line in plain(each.remedy).splitlines():
-                    click.echo(f"        > {line.strip()}")
+                    click.echo(folded(f"        > {line.strip()}", " " * 10))
         counted = {level: sum(each.level == level for each in found) for level in LEVELS}
-        click.echo(f"\n{', '.join(f'{number} {level}' for level, number in counted.items())}")
+        end = ", ".join(f"{number} {level}" for level, number in counted.items())
+        click.echo(f"\n{end}" if shown else end)
     click.get_current_context().exit(Exit.UNHEALTHY if worst(found) == "fail" else Exit.DONE)

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from ..lazy import examples
+from ..lazy import Group, examples
 from ..output import emit, format_option, table
 
 
@@ -18,7 +18,7 @@ def _say(changed: bool, what: str, agent: str) -> None:
     click.echo(f"Apply it with: clm agent configure {agent}")
 
 
-@click.group()
+@click.group(cls=Group)
 def variable() -> None:
     """
     Variables of an agent's own, for its tools and for Hermes itself.
@@ -79,10 +79,10 @@ def list_variables(agent: str, format_: str) -> None:
         )
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """
-    Leaves of config.yaml of an agent's own, for what Hermes can be told beyond clm's options.
+    Settings in an agent's config.yaml, for what Hermes can be told beyond clm's options.
 
     They survive everything else that is written there. PATH is keys with dots between (agent.max_turns), or a JSON
     list where a key holds dots itself.
@@ -94,7 +94,7 @@ def config() -> None:
 @click.argument("path")
 @click.argument("value")
 def set_leaf(agent: str, path: str, value: str) -> None:
-    """Put a leaf on record. VALUE is a single value as YAML has it, or JSON for a whole block."""
+    """Put a setting on record. VALUE is a single value as YAML has it, or JSON for a whole block."""
     from ..catalogues.extras import set_leaf
 
     _say(set_leaf(agent, path, value), f"{path} of agent {agent} is on record", agent)
@@ -104,7 +104,7 @@ def set_leaf(agent: str, path: str, value: str) -> None:
 @click.argument("agent")
 @click.argument("path")
 def unset_leaf(agent: str, path: str) -> None:
-    """Take a leaf off the record."""
+    """Take a setting off the record."""
     from ..catalogues.extras import unset_leaf
 
     _say(unset_leaf(agent, path), f"{path} of agent {agent} is off the record", agent)
@@ -114,7 +114,7 @@ def unset_leaf(agent: str, path: str) -> None:
 @click.argument("agent")
 @format_option
 def list_leaves(agent: str, format_: str) -> None:
-    """Show an agent's own leaves."""
+    """Show the settings of config.yaml that an agent has of its own."""
     from ..catalogues.extras import leaves
 
     rows = leaves(agent)
@@ -122,5 +122,5 @@ def list_leaves(agent: str, format_: str) -> None:
         table(
             ("PATH", "VALUE"),
             [(row["path"], json.dumps(row["value"], ensure_ascii=False)) for row in rows],
-            "No leaves.",
+            "No settings of its own.",
         )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..lazy import examples
-from ..output import emit, format_option, pairs, table
+from ..lazy import Group, examples
+from ..output import emit, format_option, pairs, say, table
+from . import options
 
 if TYPE_CHECKING:
     from pyinfra_hermes.deploys.model.releases import Method
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+    from ..hosts import Wanted
 
 _FINGERPRINT = click.option(
     "--host-key-fingerprint",
@@ -23,14 +25,19 @@ _FINGERPRINT = click.option(
 _KEY_FILE = click.Path(exists=True, dir_okay=False, resolve_path=True)
 
 
-def _reached(user: str) -> Callable[[_F], _F]:
-    """Give a command the options that say how a new host is reached."""
-    options = [
+def _of_a_new_host(user: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """
+    Give a command the name of a new host and the options of how it is reached, and call it with what is ``wanted``.
+
+    + user: help of ``--user``
+    """
+    given = options.together(
+        click.argument("name"),
         click.option(
             "--address",
             help="DNS name, IP address, or entry of your ssh configuration; NAME itself when not given.",
         ),
-        click.option("-p", "--port", type=int, help="SSH port."),
+        click.option("-p", "--port", type=int, help="SSH port; your ssh configuration's when not given, usually 22."),
         click.option("-u", "--user", help=user),
         click.option(
             "-i",
@@ -42,17 +49,33 @@ def _reached(user: str) -> Callable[[_F], _F]:
             "-t", "--tag", "tags", multiple=True, help="A word to group hosts by. Can be given several times."
         ),
         _FINGERPRINT,
-    ]
+    )
 
-    def decorate(command: _F) -> _F:
-        for option in reversed(options):
-            command = option(command)
-        return command
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @given
+        @wraps(command)
+        def called(
+            *,
+            name: str,
+            address: str | None,
+            port: int | None,
+            user: str | None,
+            identity_file: str | None,
+            tags: tuple[str, ...],
+            host_key_fingerprint: str | None,
+            **rest: Any,
+        ) -> None:
+            from ..hosts import Wanted
+
+            wanted = Wanted(name, address, port, user, identity_file, tags, host_key_fingerprint)
+            command(wanted=wanted, **rest)
+
+        return called
 
     return decorate
 
 
-@click.group()
+@click.group(cls=Group)
 def host() -> None:
     """Hosts that agents live on."""
 
@@ -64,17 +87,8 @@ def host() -> None:
         "clm host add wolf-ii --address wolf.example.org -p 2222 -i ~/.ssh/wolf",
     ),
 )
-@click.argument("name")
-@_reached("Login; root, or one with passwordless sudo.")
-def add(
-    name: str,
-    address: str | None,
-    port: int | None,
-    user: str | None,
-    identity_file: str | None,
-    tags: tuple[str, ...],
-    host_key_fingerprint: str | None,
-) -> None:
+@_of_a_new_host("Login; root, or one with passwordless sudo. Your ssh configuration's or your own when not given.")
+def add(wanted: Wanted) -> None:
     """
     Take a host on record under NAME, which never changes: its agents' secrets are kept under it.
 
@@ -82,9 +96,9 @@ def add(
     keys of your ssh agent, what your ssh configuration says. An entry there that brings a key or a jump host is
     recorded by its name, and read at every connection. For a login and a key of clm's own: clm host init
     """
-    from ..hosts import Wanted, add_host
+    from ..hosts import add_host
 
-    added = add_host(Wanted(name, address, port, user, identity_file, tags, host_key_fingerprint))
+    added = add_host(wanted)
     click.echo(f"Host {added.name} added: {added.user}@{added.address} port {added.port}.")
     click.echo(f"Next: clm agent install --type hermes --host {added.name} --name NAME")
 
@@ -96,8 +110,7 @@ def add(
         "clm host init wolf-i --yes --user you > lines-to-paste.sh",
     ),
 )
-@click.argument("name")
-@_reached("Login that exists already: root, or one with passwordless sudo.")
+@_of_a_new_host("Login that exists already: root, or one with passwordless sudo.")
 @click.option(
     "--management-user",
     default="clm",
@@ -107,18 +120,7 @@ def add(
 )
 @click.option("--adopt", is_flag=True, help="Use that account also when clm did not make it.")
 @click.option("-y", "--yes", is_flag=True, help="Make it without asking.")
-def init(
-    name: str,
-    address: str | None,
-    port: int | None,
-    user: str | None,
-    identity_file: str | None,
-    tags: tuple[str, ...],
-    host_key_fingerprint: str | None,
-    management_user: str,
-    adopt: bool,
-    yes: bool,
-) -> None:
+def init(wanted: Wanted, management_user: str, adopt: bool, yes: bool) -> None:
     """
     Make a login for clm on a host, with a key of its own, and take the host on record with it.
 
@@ -131,9 +133,9 @@ def init(
     or may not become root, the lines to paste on the host as root are printed to standard output, and the same command
     carries on afterwards.
     """
-    from ..hosts import ByHand, Wanted, init_host
+    from ..hosts import ByHand, init_host
 
-    wanted = Wanted(name, address, port, user, identity_file, tags, host_key_fingerprint)
+    name = wanted.name
     try:
         done = init_host(wanted, management_user, adopt=adopt, yes=yes)
     except ByHand as problem:
@@ -301,7 +303,7 @@ def remove(name: str, force: bool, yes: bool) -> None:
     gone = remove_host(going, force=force)
     click.echo(f"Host {name} removed from the record.")
     if gone is not None:
-        click.echo(f"Our key for it is deleted. To close the door there too, take its line out of {gone}")
+        say(f"Our key for it is deleted. To close the door there too, take its line out of {gone}")
 
 
 @host.command(short_help="Trust the key that a host shows now.", epilog=examples("clm host trust wolf-i"))
@@ -313,7 +315,7 @@ def trust(name: str, host_key_fingerprint: str | None) -> None:
 
     key, changed = trust_again(name, host_key_fingerprint)
     how = "is trusted with" if changed else "is trusted already with"
-    click.echo(f"Host {name} {how} {key.type} {key.fingerprint}.")
+    say(f"Host {name} {how} {key.type} {key.fingerprint}.")
 
 
 @host.command(

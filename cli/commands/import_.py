@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..lazy import examples
-from ..output import emit, format_option, table
+from ..lazy import Group, examples
+from ..output import emit, format_option, say, table
 
 if TYPE_CHECKING:
     from ..predecessor.moving import Import
@@ -21,7 +21,7 @@ _WORDS = {
 }
 
 
-@click.group("import")
+@click.group("import", cls=Group)
 def import_() -> None:
     """Take over what another program knows of the fleet."""
 
@@ -58,8 +58,8 @@ def clawrium(folder: str | None, yes: bool, dry_run: bool, release: str | None, 
     from pyinfra_hermes.deploys.model.releases import manifest
 
     from ..exits import Exit
-    from ..predecessor.importing import Wishes
     from ..predecessor.moving import carry_out, prepare
+    from ..predecessor.plan import Wishes
     from ..state.store import State
 
     if release is not None:
@@ -106,12 +106,12 @@ def _show_done(wanted: Import, kept: Any) -> None:
     plan = wanted.plan
     agents = sum(len(agents) for agents in plan.agents.values())
     secrets = sum(len(entries) for entries in plan.secrets.values())
-    click.echo(
+    say(
         f"Imported: hosts {len(plan.hosts)}, agents {agents}, providers {len(plan.providers)}, "
         f"integrations {len(plan.integrations)}, secrets {secrets}."
     )
     if wanted.in_place:
-        click.echo(f"clawrium's files are kept as they were in {kept}, with its secrets in the clear.")
+        say(f"clawrium's files are kept as they were in {kept}, with its secrets in the clear.")
     elif kept is not None:
         click.echo(f"What was not imported is listed in {kept}.")
     for name in plan.hosts:

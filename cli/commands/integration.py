@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,30 +12,41 @@ from pyinfra_hermes.deploys.model.integrations import CATALOGUE, integration_typ
 
 from ..catalogues import entries, fields
 from ..catalogues.own_help import of_one
-from ..lazy import examples
+from ..lazy import Group, examples
 from ..output import emit, format_option, plain, table
+from . import options
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from ..catalogues.integrations import Chosen
 
 
-def _chosen_secrets(command: F) -> F:
-    for option in (
-        click.option(
-            "--secret-reference", multiple=True, metavar="NAME=REFERENCE", help="The same by reference: env:NAME, ..."
-        ),
-        click.option("--secret-file", multiple=True, metavar="NAME=PATH", help="The same from a file."),
+def _chosen_secrets(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of secrets that have names of the user's own, and call it with ``chosen``."""
+
+    @options.together(
         click.option(
             "--secret-stdin",
             multiple=True,
             metavar="NAME",
             help="Value of a secret variable or header that you named, from standard input.",
         ),
-    ):
-        command = option(command)
-    return command
+        click.option("--secret-file", multiple=True, metavar="NAME=PATH", help="The same from a file."),
+        click.option(
+            "--secret-reference", multiple=True, metavar="NAME=REFERENCE", help="The same by reference: env:NAME, ..."
+        ),
+    )
+    @wraps(command)
+    def called(
+        *, secret_stdin: tuple[str, ...], secret_file: tuple[str, ...], secret_reference: tuple[str, ...], **rest: Any
+    ) -> None:
+        from ..catalogues.integrations import Chosen
+
+        command(chosen=Chosen.of(secret_stdin, secret_file, secret_reference), **rest)
+
+    return called
 
 
-@click.group()
+@click.group(cls=Group)
 def integration() -> None:
     """
     Integrations that agents work with: Jira and Confluence, and any MCP server.
@@ -69,24 +81,17 @@ def types(type_: str | None, format_: str) -> None:
 @click.option("-t", "--type", "type_", type=click.Choice(list(CATALOGUE)), help="Kind of integration.")
 @fields.field_options(CATALOGUE.values())
 @_chosen_secrets
-def add(
-    name: str,
-    type_: str | None,
-    secret_stdin: tuple[str, ...],
-    secret_file: tuple[str, ...],
-    secret_reference: tuple[str, ...],
-    **given: Any,
-) -> None:
+def add(name: str, type_: str | None, chosen: Chosen, **given: Any) -> None:
     """
     Take an integration on record under NAME, which is the MCP server's name, too.
 
     A secret never is an option's value: it is asked for, or comes from a file, from standard input, or by reference.
     """
     from .. import asking
-    from ..catalogues.integrations import Chosen, add_integration
+    from ..catalogues.integrations import add_integration
 
     declaration = integration_type(type_ or asking.choice("Type", "--type", list(CATALOGUE)))
-    add_integration(name, declaration, given, Chosen.of(secret_stdin, secret_file, secret_reference))
+    add_integration(name, declaration, given, chosen)
     click.echo(f"Integration {name!r} added successfully!")
     click.echo(f"Next: clm agent integration add AGENT {name}")
 
@@ -133,18 +138,10 @@ def show(name: str, format_: str) -> None:
 @click.option(
     "--unset", multiple=True, metavar="FIELD", help="Take a value or secret away. Can be given several times."
 )
-def edit(
-    name: str,
-    secret_stdin: tuple[str, ...],
-    secret_file: tuple[str, ...],
-    secret_reference: tuple[str, ...],
-    unset: tuple[str, ...],
-    **given: Any,
-) -> None:
+def edit(name: str, chosen: Chosen, unset: tuple[str, ...], **given: Any) -> None:
     """Change settings or secrets of an integration. It reaches its agents when they are configured next."""
-    from ..catalogues.integrations import Chosen, edit_integration
+    from ..catalogues.integrations import edit_integration
 
-    chosen = Chosen.of(secret_stdin, secret_file, secret_reference)
     entries.print_edited(f"Integration {name!r}", edit_integration(name, given, chosen, unset))
 
 
@@ -186,7 +183,7 @@ def test(name: str, agent: str | None, timeout: int, format_: str) -> None:
 @integration.command(epilog=examples("clm integration remove work"))
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Detach it from the agents that use it.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@options.yes
 def remove(name: str, force: bool, yes: bool) -> None:
     """Take an integration and its secrets off the record. One that an agent uses is refused."""
     from ..catalogues.integrations import remove_integration

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..lazy import examples
-from ..output import emit, format_option, plain, table
+from ..lazy import Group, examples
+from ..output import emit, folded, format_option, plain, table
+from . import options
 
 if TYPE_CHECKING:
     from pyinfra_hermes.deploys.model.memories import MemoryFile
@@ -18,19 +19,27 @@ if TYPE_CHECKING:
     from ..memories.changing import Changed
     from ..memories.reading import Remembered
 
-_FILE = click.argument("file", metavar="FILE")
+
+def _kind(ctx: click.Context, parameter: click.Parameter, name: str) -> MemoryFile:
+    from ..memories.reading import chosen
+
+    [kind] = chosen(name)
+    return kind
+
+
+_FILE = click.argument("kind", metavar="FILE", callback=_kind)
 _ANY_FILE = click.argument("file", metavar="[FILE]", required=False)
-_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "clm agent memory show maurice",
         "clm agent memory edit maurice USER.md",
         "clm agent memory add maurice USER.md 'Keeps bees.'",
         "clm agent memory read maurice MEMORY.md >memory.md",
         "clm agent memory write maurice MEMORY.md --file memory.md",
-    )
+    ),
 )
 def memory() -> None:
     """
@@ -70,20 +79,19 @@ def show(name: str, file: str | None, format_: str) -> None:
         for n, entry in enumerate(kind.entries(text), 1):
             label = f"{n:4}  " if kind.has_entries else "      "
             first, *others = plain(entry).split("\n")
-            click.echo(f"{label}{first}")
+            click.echo(folded(f"{label}{first}", "      "))
             for line in others:
-                click.echo(f"      {line}" if line else "")
+                click.echo(folded(f"      {line}", "      ") if line else "")
     _warn(seen, kinds)
 
 
 @memory.command(short_help="Print a file as it is.", epilog=examples("clm agent memory read maurice SOUL.md >SOUL.md"))
 @click.argument("name")
 @_FILE
-def read(name: str, file: str) -> None:
+def read(name: str, kind: MemoryFile) -> None:
     """Print a memory file as it is: every byte of it in a pipe, at a terminal without what could steer that."""
-    from ..memories.reading import chosen, refuse_unusable, remembered
+    from ..memories.reading import refuse_unusable, remembered
 
-    [kind] = chosen(file)
     seen = remembered(name)
     refuse_unusable(seen, kind)
     content = seen.file(kind).content
@@ -113,15 +121,15 @@ def info(name: str, file: str | None, format_: str) -> None:
     if emit([{key: value for key, value in row.items() if key not in ("entries", "text")} for row in rows], format_):
         return
     table(
-        ("FILE", "STATUS", "CHARACTERS", "LIMIT", "ENTRIES", "BYTES", "CHANGED", "SHA256"),
+        ("FILE", "STATUS", "CHARS", "LIMIT", "ENTRIES", "BYTES", "CHANGED (UTC)", "SHA256"),
         [
             (
                 row["file"],
-                {"absent": "not there", "file": "present"}.get(row["kind"], plain(row["kind"])),
+                {"file": "present"}.get(row["kind"], plain(row["kind"])),
                 *("-" if row[key] is None else str(row[key]) for key in ("characters", "limit")),
                 "-" if row["entries"] is None else str(len(row["entries"])),
                 "-" if row["bytes"] is None else str(row["bytes"]),
-                row["modified"] or "-",
+                (row["modified"] or "-")[:16].replace("T", " "),
                 (row["sha256"] or "-")[:12],
             )
             for row in rows
@@ -148,7 +156,7 @@ def info(name: str, file: str | None, format_: str) -> None:
 @click.option("--file", "source", metavar="PATH", help="File with the text; - is standard input, as when not given.")
 @click.option("--replace", is_flag=True, help="Replace whatever is there, without a question.")
 @click.option("--expected", metavar="SHA256", help="Replace only this, as info -o json told; 'absent' for no file.")
-def write(name: str, file: str, source: str | None, replace: bool, expected: str | None) -> None:
+def write(name: str, kind: MemoryFile, source: str | None, replace: bool, expected: str | None) -> None:
     """
     Put a text in the place of a whole file, or make the file.
 
@@ -158,11 +166,9 @@ def write(name: str, file: str, source: str | None, replace: bool, expected: str
     from pyinfra_hermes.deploys.model.memories import decoded
 
     from ..memories.changing import write
-    from ..memories.reading import chosen
 
     if replace and expected is not None:
         raise click.UsageError("--replace replaces anything, and --expected one text: give one of them")
-    [kind] = chosen(file)
     content = _given(source)
     with _not_lost(name, kind, content if source in (None, "-") else None):
         done = write(name, kind, decoded(kind, content), expected, replace=replace)
@@ -176,7 +182,7 @@ def write(name: str, file: str, source: str | None, replace: bool, expected: str
 @click.argument("name")
 @_FILE
 @click.option("--editor", metavar="COMMAND", help="Editor to use instead of VISUAL, EDITOR or vi.")
-def edit(name: str, file: str, editor: str | None) -> None:
+def edit(name: str, kind: MemoryFile, editor: str | None) -> None:
     """
     Edit a file with your editor, or make it.
 
@@ -184,9 +190,7 @@ def edit(name: str, file: str, editor: str | None) -> None:
     can read, and is named.
     """
     from ..memories.editing import edit
-    from ..memories.reading import chosen
 
-    [kind] = chosen(file)
     done = edit(name, kind, editor)
     if done is None:
         click.echo("No changes.")
@@ -204,14 +208,12 @@ def edit(name: str, file: str, editor: str | None) -> None:
 @click.argument("name")
 @_FILE
 @click.argument("text", required=False)
-def add(name: str, file: str, text: str | None) -> None:
+def add(name: str, kind: MemoryFile, text: str | None) -> None:
     """Add one entry to MEMORY.md or USER.md; TEXT, or standard input. The others stay, whoever writes meanwhile."""
     from pyinfra_hermes.deploys.model.memories import decoded
 
     from ..memories.changing import add
-    from ..memories.reading import chosen
 
-    [kind] = chosen(file)
     content = _given(None) if text in (None, "-") else str(text).encode(errors="surrogateescape")
     with _not_lost(name, kind, content if text in (None, "-") else None):
         done = add(name, kind, decoded(kind, content))
@@ -226,7 +228,7 @@ def add(name: str, file: str, text: str | None) -> None:
 @_ANY_FILE
 @click.option("--entry", type=click.IntRange(min=1), metavar="NUMBER", help="Only this entry, as show numbers them.")
 @click.option("--all", "all_", is_flag=True, help="All three files.")
-@_YES
+@options.yes
 def delete(name: str, file: str | None, entry: int | None, all_: bool, yes: bool) -> None:
     """
     Remove an entry, a file, or all three; what goes is shown and asked about.

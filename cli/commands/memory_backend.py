@@ -10,11 +10,11 @@ from pyinfra_hermes.deploys.model.memory import CATALOGUE
 from pyinfra_hermes.deploys.model.memory import memory_backend as declared
 
 from ..catalogues import fields
-from ..lazy import examples
+from ..lazy import Group, examples
 from ..output import emit, format_option, pairs
 
 
-@click.group("memory-backend")
+@click.group("memory-backend", cls=Group)
 def memory_backend() -> None:
     """
     Where an agent keeps memories beside its own files: one backend, or none.

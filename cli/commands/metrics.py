@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..lazy import examples
-from ..output import emit
+from ..lazy import Group, examples
+from ..output import emit, printed_as
 from ..problems import Problem
+from . import options
+
+if TYPE_CHECKING:
+    from ..listing import Choice
 
 
 @click.group(
+    cls=Group,
     invoke_without_command=True,
     epilog=examples(
         "clm metrics",
@@ -20,20 +25,14 @@ from ..problems import Problem
         "clm metrics --textfile /var/lib/node_exporter/textfile_collector/hermes.prom",
     ),
 )
-@click.option("-H", "--host", "hosts", multiple=True, help="Only agents of this host. Can be given several times.")
-@click.option("-t", "--tag", "tags", multiple=True, help="Only hosts with this tag. Can be given several times.")
-@click.option(
-    "-o", "--output", "format_", type=click.Choice(["prometheus", "json", "yaml"]), default="prometheus",
-    show_default=True, help="How to print.",
-)  # fmt: skip
+@options.choice(of_agents=False)
+@printed_as("prometheus", "json", "yaml")
 @click.option(
     "--textfile", type=click.Path(dir_okay=False), metavar="FILE",
     help="Write to FILE instead, in one step, for node_exporter's textfile collector; its name must end in .prom.",
 )  # fmt: skip
 @click.pass_context
-def metrics(
-    ctx: click.Context, hosts: tuple[str, ...], tags: tuple[str, ...], format_: str, textfile: str | None
-) -> None:
+def metrics(ctx: click.Context, choice: Choice, format_: str, textfile: str | None) -> None:
     """
     Print how all hosts and agents are as metrics, each host asked now, once, all at once.
 
@@ -47,7 +46,6 @@ def metrics(
 
     from ..exits import Exit
     from ..fleet import survey
-    from ..listing import Choice
     from ..metrics import data, exposition, metrics
     from ..state.store import State
 
@@ -56,7 +54,7 @@ def metrics(
     state = State.open()
     snapshot = state.read()
     began = time.monotonic()
-    fleet = survey(state, snapshot, Choice(hosts, tags).instances(snapshot))
+    fleet = survey(state, snapshot, choice.instances(snapshot))
     found = metrics(fleet, time.monotonic() - began, snapshot.providers)
     if textfile is not None:
         _write(Path(textfile), exposition(found))

@@ -10,11 +10,12 @@ from pyinfra_hermes.deploys.model.providers import CATALOGUE, provider_type
 
 from ..catalogues import entries, fields
 from ..catalogues.own_help import of_one
-from ..lazy import examples
-from ..output import emit, format_option, table
+from ..lazy import Group, examples
+from ..output import emit, format_option, say, table
+from . import options
 
 
-@click.group()
+@click.group(cls=Group)
 def provider() -> None:
     """Inference providers that agents think with."""
 
@@ -66,6 +67,7 @@ def list_(format_: str) -> None:
                 for r in rows
             ],
             "No providers configured. Use 'clm provider add' to add a provider.",
+            whole=("NAME", "TYPE"),
         )  # fmt: skip
 
 
@@ -150,7 +152,7 @@ def models(name: str, agent: str | None, format_: str) -> None:
 @provider.command(epilog=examples("clm provider remove local"))
 @click.argument("name")
 @click.option("--force", is_flag=True, help="Leave the agents that use it without a provider.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@options.yes
 def remove(name: str, force: bool, yes: bool) -> None:
     """Take a provider and its keys off the record. One that an agent uses is refused."""
     from ..catalogues.providers import remove_provider
@@ -158,7 +160,7 @@ def remove(name: str, force: bool, yes: bool) -> None:
     detached = remove_provider(name, force=force, yes=yes)
     click.echo(f"Provider {name!r} removed.")
     if detached:
-        click.echo("Agents without a provider now. What runs goes on with what is on its host until it is configured:")
+        say("Agents without a provider now. What runs goes on with what is on its host until it is configured:")
     for instance in detached:
         click.echo(f"- {instance.key}: onboarding is at {instance.agent.onboarding_state}")
         click.echo(f"    clm agent configure {instance.host.name}/{instance.agent.name} --provider OTHER")

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ..lazy import examples
-from ..output import emit, render
+from ..output import emit, folded, printed_as, render
+from . import options
 
 if TYPE_CHECKING:
     from ..fleet import Fleet
     from ..listing import Choice
     from ..state.store import State
-
-_FORMATS = click.Choice(["table", "wide", "json", "yaml", "name"])
 
 
 @click.command(
@@ -26,16 +25,7 @@ _FORMATS = click.Choice(["table", "wide", "json", "yaml", "name"])
         "clm ps --check -o name --host wolf-i",
     )
 )
-@click.option("-H", "--host", "hosts", multiple=True, help="Only agents of this host. Can be given several times.")
-@click.option("-t", "--tag", "tags", multiple=True, help="Only hosts with this tag. Can be given several times.")
-@click.option(
-    "-l",
-    "--limit",
-    "limits",
-    multiple=True,
-    metavar="PATTERN",
-    help="Only NAME or HOST/NAME; * is any text. Can be given several times.",
-)
+@options.choice()
 @click.option(
     "-s",
     "--state",
@@ -47,16 +37,8 @@ _FORMATS = click.Choice(["table", "wide", "json", "yaml", "name"])
 @click.option("-w", "--watch", is_flag=False, flag_value=5.0, type=click.FloatRange(min=1), metavar="[SECONDS]",
               help="Look again every few seconds, 5 when not given, until Ctrl-C.")  # fmt: skip
 @click.option("--check", is_flag=True, help="Exit 7 when anything is wrong with any of them.")
-@click.option("-o", "--output", "format_", type=_FORMATS, default="table", show_default=True, help="How to print.")
-def ps(
-    hosts: tuple[str, ...],
-    tags: tuple[str, ...],
-    limits: tuple[str, ...],
-    states: tuple[str, ...],
-    watch: float | None,
-    check: bool,
-    format_: str,
-) -> None:
+@printed_as("table", "wide", "json", "yaml", "name")
+def ps(choice: Choice, states: tuple[str, ...], watch: float | None, check: bool, format_: str) -> None:
     """
     Show all agents and how they are, each host asked now, all at once.
 
@@ -69,10 +51,11 @@ def ps(
     is wrong.
     """
     import sys
+    from dataclasses import replace
 
     from ..condition import STATES
     from ..exits import Exit
-    from ..listing import Choice, in_trouble
+    from ..listing import in_trouble
     from ..problems import Problem
     from ..state.store import State
 
@@ -80,7 +63,7 @@ def ps(
     for name in states:
         if name not in STATES:
             raise Problem(f"There is no state {name!r}; there are: {', '.join(STATES)}", None, Exit.USAGE)
-    choice = Choice(hosts, tags, limits, states)
+    choice = replace(choice, states=states)
     state = State.open()
     if format_ == "name" and not states:
         for host, agent in choice.instances(state.read()):
@@ -113,18 +96,22 @@ def _show(state: State, choice: Choice, format_: str) -> Fleet:
         for each in found:
             click.echo(f"{each.instance.host.name}/{each.instance.agent.name}")
     elif not emit(data(found), "table" if format_ == "wide" else format_):
-        click.echo(_screen(fleet, choice, wide=format_ == "wide"), nl=False)
+        click.echo("\n".join(_screen(fleet, choice, wide=format_ == "wide")))
         for why in sorted({r.drift_unknown for r in found if r.drift_unknown}):
             click.echo(f"Drift is not known: {why}", err=True)
     return fleet
 
 
-def _screen(fleet: Fleet, choice: Choice, *, wide: bool) -> str:
+def _screen(fleet: Fleet, choice: Choice, *, wide: bool, most: int | None = None) -> list[str]:
+    """Return the lines that show a fleet. With ``most``, agents in trouble come first when there is no room for all."""
     from datetime import UTC, datetime
 
-    from ..listing import NARROW, WIDE, Choice, notes, rows
+    from ..listing import NARROW, WIDE, Choice, in_trouble, notes, rows
 
     found = choice.reports(fleet)
+    if most is not None and len(found) >= most:
+        bad = in_trouble(found)
+        found = [*bad, *(each for each in found if each not in bad)]
     empty = (
         "No agent matches."
         if choice != Choice()
@@ -132,25 +119,18 @@ def _screen(fleet: Fleet, choice: Choice, *, wide: bool) -> str:
     )
     if fleet.reports:
         empty = f"None of {len(fleet.reports)} agents."
-    text = render(WIDE if wide else NARROW, rows(found, datetime.now(UTC), wide=wide), empty, cut=not wide)
-    below = notes(fleet, found)
-    return f"{text}\n" + "".join(f"{line}\n" for line in ("", *below) if below)
+    cut = not wide or most is not None
+    text = render(WIDE if wide else NARROW, rows(found, datetime.now(UTC), wide=wide), folded(empty), cut=cut)
+    below = [folded(line, "    ") for line in notes(fleet, found)]
+    return "\n".join([text, *(("", *below) if below else ())]).split("\n")
 
 
 def _watch(state: State, choice: Choice, seconds: float, *, wide: bool) -> None:
-    import time
-
     from ..fleet import survey
+    from ..watching import watch
 
-    click.echo("\x1b[2J", nl=False)
-    try:
-        while True:
-            snapshot = state.read()
-            fleet = survey(state, snapshot, choice.instances(snapshot))
-            head = f"Every {seconds:g} s until Ctrl-C; last {time.strftime('%H:%M:%S')}"
-            lines = [head, "", *_screen(fleet, choice, wide=wide).splitlines()]
-            # Each line is written over the old one, and what is left below goes: nothing flickers.
-            click.echo("\x1b[H" + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J\n", nl=False)
-            time.sleep(seconds)
-    except KeyboardInterrupt:
-        return
+    def look() -> Fleet:
+        snapshot = state.read()
+        return survey(state, snapshot, choice.instances(snapshot))
+
+    watch(look, lambda fleet, most: _screen(fleet, choice, wide=wide, most=most), seconds)

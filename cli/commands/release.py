@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from ..lazy import Entry, LazyGroup, examples
-from ..output import emit, format_option, pairs, table
+from ..output import emit, format_option, pairs, say, table
+from . import options
 
 _BASE = click.option(
     "--base",
@@ -15,6 +16,8 @@ _BASE = click.option(
     help="Where upstream's installers lie: a mirror, or a folder here.",
 )
 
+#: Characters of a detail that a table of 80 columns has room for.
+_SHORT = 28
 _ARCH = click.option(
     "--arch",
     type=click.Choice(["x86_64", "aarch64"]),
@@ -54,12 +57,11 @@ def list_(format_: str) -> None:
     if emit([each.data() for each in found], format_):
         return
     table(
-        ["RELEASE", "VERSION", "ADAPTER", "METHODS", "TESTED ON", "AGENTS"],
+        ["RELEASE", "VERSION", "METHODS", "TESTED ON", "AGENTS"],
         [
             (
                 f"{each.release.tag}{' *' if each.is_default else ''}{' +' if each.overlay else ''}",
                 each.release.version or "-",
-                each.release.adapter.name,
                 ", ".join(each.release.methods),
                 each.tested,
                 ", ".join(each.agents) or "-",
@@ -72,7 +74,7 @@ def list_(format_: str) -> None:
     if any(each.overlay for each in found):
         click.echo(f"+ added or changed by {path()}")
     if strays := unlisted():
-        click.echo(f"On record with a release that is not listed: {', '.join(strays)}. Pin it: clm release pin TAG")
+        say(f"On record with a release that is not listed: {', '.join(strays)}. Pin it: clm release pin TAG")
 
 
 @release.command(
@@ -99,8 +101,8 @@ def show(name: str, format_: str) -> None:
         ("installer", f"sha256 {it.installer_sha256}"),
         ("lock", f"sha256 {it.lock_sha256}" if it.lock else "none, so it cannot be installed as wheels"),
         ("python", f"{it.python[0]} or newer, older than {it.python[1]}, for wheels" if it.lock else "-"),
-        ("beside", f"{', '.join(it.source.folders)} of {it.source.file}" if it.source else "-"),
-        ("folders", ", ".join(data["ids"].values())),
+        ("beside", f"{', '.join(it.source.folders)} of {it.source.file}, which the wheels lack" if it.source else "-"),
+        ("on hosts", ", ".join(data["ids"].values())),
         ("agents", ", ".join(f"{agent} by {method}" for agent, method in found.agents.items()) or "-"),
     ]
     if found.overlay:
@@ -124,7 +126,7 @@ def show(name: str, format_: str) -> None:
 )
 @click.argument("tag")
 @_BASE
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@options.yes
 @click.option("--full", is_flag=True, help="Show the whole difference, however long.")
 def pin(tag: str, base: str | None, yes: bool, full: bool) -> None:
     """
@@ -179,6 +181,7 @@ def verify(
     from dataclasses import asdict
     from pathlib import Path
 
+    from ..output import folded
     from ..progress import Progress
     from ..releases.verifying import Asked, exit_code, verify
 
@@ -187,17 +190,27 @@ def verify(
         asked = Asked(names, base, offline, folder, python, arch)
         found = verify(asked, lambda subject, what: progress.step(subject, what, None))
     if not emit([asdict(finding) for finding in found], format_):
+        # Digests and addresses: a table has no room for them, and cut they are of no use.
+        long = [each for each in found if each.outcome != "ok" and len(each.detail) > _SHORT]
         words = {"differs": "DIFFERS", "lacks": "LACKS", "unknown": "not known", "absent": "-", "unasked": "not asked"}
         table(
             ["RELEASE", "WHAT", "RESULT", "DETAIL"],
-            [(each.subject, each.what, words.get(each.outcome, each.outcome), each.detail) for each in found],
+            [
+                (
+                    *(each.subject, each.what, words.get(each.outcome, each.outcome)),
+                    "see below" if each in long else "as pinned" if len(each.detail) > _SHORT else each.detail,
+                )
+                for each in found
+            ],
             "There are no releases.",
         )
+        for each in long:
+            click.echo(folded(f"\n{each.subject}, {each.what}: {each.detail}", "  "))
     click.get_current_context().exit(exit_code(found))
 
 
 @release.command(
-    short_help="Fill a folder with what hosts without a way out need.",
+    short_help="Fill a folder with what hosts without internet need.",
     epilog=examples(
         "clm release download v2026.5.7 wheels --python 3.11 --arch x86_64",
         "clm release download latest wheels --tool mcp-atlassian",
@@ -218,7 +231,7 @@ def download(name: str, folder: str, python: str, arch: str, tools: tuple[str, .
     """
     Fill a folder with the wheels of a release and what they lack, each checked against its pin.
 
-    For --wheelhouse, on a machine without a way out. Several releases and Pythons may share one folder.
+    For --wheelhouse, on a machine without internet. Several releases and Pythons may share one folder.
     """
     from pathlib import Path
 

@@ -2,86 +2,93 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..lazy import examples
-from ..output import emit, format_option, plain, table
+from ..output import emit, format_option, plain, say, table
+from . import options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pyinfra_hermes.deploys.model.releases import Method
 
     from ..rollout.rolling import Options
-
-F = TypeVar("F", bound="Callable[..., Any]")
+    from ..rollout.single import Wanted
 
 _METHOD = click.option(
     "--method", type=click.Choice(["installer", "wheel"]), help="How the release comes to the host; as it did so far."
 )
-_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _PLAN = click.option("--plan", "--dry-run", "plan_only", is_flag=True, help="Only show what would be done.")
 
 
-def _how(command: F) -> F:
-    for option in (
+def _how(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of how a release is brought and proven, and call it with ``how``."""
+
+    @options.together(
         click.option("--skip-chat", is_flag=True, help="Prove it without a conversation."),
-        click.option(
-            "--wheelhouse",
-            type=click.Path(exists=True, file_okay=False, resolve_path=True),
-            help="Folder of wheels to install from, instead of the package index.",
-        ),
-        click.option("-v", "--verbose", is_flag=True, help="Show the steps that had nothing to do, too."),
-    ):
-        command = option(command)
-    return command
+        options.wheelhouse,
+        options.verbose,
+    )
+    @wraps(command)
+    def called(*, skip_chat: bool, wheelhouse: Path | None, verbose: bool, **rest: Any) -> None:
+        from ..rollout.rolling import Options
+
+        command(how=Options(not skip_chat, wheelhouse, verbose), **rest)
+
+    return called
 
 
-def _options(skip_chat: bool, wheelhouse: str | None, verbose: bool) -> Options:
-    from pathlib import Path
+def _of_one_agent(to: str) -> Callable[[Callable[[Wanted], None]], Callable[..., None]]:
+    """
+    Give a command the argument and options of a change of one agent's release, and call it with what is wanted.
 
-    from ..rollout.rolling import Options
+    + to: help of ``--to``
+    """
 
-    return Options(not skip_chat, Path(wheelhouse) if wheelhouse else None, verbose)
+    def decorate(command: Callable[[Wanted], None]) -> Callable[..., None]:
+        @click.argument("name")
+        @click.option("--to", metavar="RELEASE", help=to)
+        @_METHOD
+        @options.yes
+        @_PLAN
+        @format_option
+        @_how
+        @wraps(command)
+        def called(
+            name: str, to: str | None, method: Method | None, yes: bool, plan_only: bool, format_: str, how: Options
+        ) -> None:
+            from ..rollout.single import Wanted
+
+            command(Wanted(name, to, method, yes, plan_only, format_, how))
+
+        return called
+
+    return decorate
 
 
 @click.command(
     short_help="Give an agent another release; it goes back by itself when that fails.",
     epilog=examples("clm agent upgrade maurice --plan", "clm agent upgrade maurice --to v2026.7.20 --yes"),
 )
-@click.argument("name")
-@click.option("--to", metavar="RELEASE", help="Release of Hermes; the newest that is listed when not given.")
-@_METHOD
-@_YES
-@_PLAN
-@format_option
-@_how
-def upgrade(
-    name: str,
-    to: str | None,
-    method: Method | None,
-    yes: bool,
-    plan_only: bool,
-    format_: str,
-    skip_chat: bool,
-    wheelhouse: str | None,
-    verbose: bool,
-) -> None:
+@_of_one_agent("Release of Hermes; the newest that is listed when not given.")
+def upgrade(wanted: Wanted) -> None:
     """
     Give an agent a later release: brought beside the one that serves, verified, switched to, and proven.
 
     When anything fails the agent goes back to what it had, state.db included, and is proven on it (exit 6).
     """
-    from ..rollout.single import Wanted, upgrade
+    from ..rollout.single import upgrade
 
-    options = _options(skip_chat, wheelhouse, verbose)
-    outcome = upgrade(Wanted(name, to, method, yes, plan_only, format_, options))
+    outcome = upgrade(wanted)
     if outcome is not None and outcome.plan is not None:
-        release = outcome.plan.after.tag
+        name, release = wanted.agent, outcome.plan.after.tag
         if outcome.changed:
-            click.echo(f"Agent {name} runs {release} and answers.\nBack again: clm agent rollback {name}")
+            say(f"Agent {name} runs {release} and answers.\nBack again: clm agent rollback {name}")
         else:
             click.echo(f"Agent {name} runs {release}; nothing to do.")
 
@@ -90,36 +97,19 @@ def upgrade(
     short_help="Bring an agent back to an earlier release.",
     epilog=examples("clm agent rollback maurice", "clm agent rollback maurice --to v2026.5.7 --yes"),
 )
-@click.argument("name")
-@click.option("--to", metavar="RELEASE", help="Release of Hermes; the one before when not given.")
-@_METHOD
-@_YES
-@_PLAN
-@format_option
-@_how
-def rollback(
-    name: str,
-    to: str | None,
-    method: Method | None,
-    yes: bool,
-    plan_only: bool,
-    format_: str,
-    skip_chat: bool,
-    wheelhouse: str | None,
-    verbose: bool,
-) -> None:
+@_of_one_agent("Release of Hermes; the one before when not given.")
+def rollback(wanted: Wanted) -> None:
     """
     Bring an agent back to an earlier release, or from a change that was cut off to what it had before.
 
     Where the earlier release cannot read state.db, the one that was kept before the upgrade is put back; the present
     one stays on the host, in a file that is named. Memories, SOUL.md and settings stay as they are.
     """
-    from ..rollout.single import Wanted, rollback
+    from ..rollout.single import rollback
 
-    options = _options(skip_chat, wheelhouse, verbose)
-    outcome = rollback(Wanted(name, to, method, yes, plan_only, format_, options))
+    outcome = rollback(wanted)
     if outcome is not None and outcome.plan is not None:
-        click.echo(f"Agent {name} runs {outcome.plan.after.tag} and answers.")
+        click.echo(f"Agent {wanted.agent} runs {outcome.plan.after.tag} and answers.")
         if outcome.aside is not None:
             click.echo(f"Its conversations since then are kept on {outcome.instance.host.name}, in {outcome.aside}")
 
@@ -135,9 +125,10 @@ def rollback(
 @format_option
 def history(name: str, most: int, format_: str) -> None:
     """
-    Show the receipts of an agent: those on its host and those of this machine, put together.
+    Show what was done to an agent, when, by whom, and how it ended.
 
-    A host that cannot be reached is said; then there are those of this machine.
+    That is in receipts, on its host and on this machine; both are put together. When the host cannot be reached, it is
+    said, and there are those of this machine.
     """
     from ..rollout.history import history
 
@@ -187,8 +178,12 @@ def _data(receipt: Any) -> dict[str, Any]:
 @click.option(
     "--batch", default=5, show_default=True, type=click.IntRange(1, 50), help="Agents at a time, each on another host."
 )
-@click.option("--continue/--stop-on-failure", "go_on", help="Whether others go on after one failed. They do not.")
-@_YES
+@click.option(
+    "--continue/--stop-on-failure",
+    "go_on",
+    help="Go on with the others after one failed; else they keep what they have.",
+)
+@options.yes
 @_PLAN
 @format_option
 @_how
@@ -204,9 +199,7 @@ def upgrade_many(
     yes: bool,
     plan_only: bool,
     format_: str,
-    skip_chat: bool,
-    wheelhouse: str | None,
-    verbose: bool,
+    how: Options,
 ) -> None:
     """
     Give many agents a later release: one first, then the others in batches.
@@ -224,7 +217,7 @@ def upgrade_many(
         raise click.UsageError("Say which agents: their names, --tag TAG, or --all")
     state = State.open()
     state.unlock()
-    wanted = Wanted(names, tags, to, method, batch, go_on, canary, _options(skip_chat, wheelhouse, verbose))
+    wanted = Wanted(names, tags, to, method, batch, go_on, canary, how)
     rollout = planned(state.read(), wanted)
     jobs = [job for each in rollout.batches for job in each]
     for instance in rollout.there:
@@ -265,12 +258,12 @@ def upgrade_many(
     short_help="Remove releases that no agent needs.",
     epilog=examples("clm release prune --dry-run", "clm release prune --host wolf-i --keep 1 --yes"),
 )
-@click.option("-H", "--host", "hosts", multiple=True, help="Only on this host. Can be given several times.")
+@options.hosts
 @click.option("--keep", default=3, show_default=True, type=click.IntRange(0, 100), help="How many of the latest stay.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
-@_YES
+@options.yes
 @format_option
-@click.option("-v", "--verbose", is_flag=True, help="Show the steps that had nothing to do, too.")
+@options.verbose
 def prune(hosts: tuple[str, ...], keep: int, dry_run: bool, yes: bool, format_: str, verbose: bool) -> None:
     """
     Remove releases from hosts that no agent needs: none runs them, has them on record, or may go back to them.

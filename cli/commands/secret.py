@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..lazy import examples
-from ..output import emit, format_option, pairs, table
+from ..lazy import Group, examples
+from ..output import emit, format_option, pairs, say, table
+from . import options
 
 if TYPE_CHECKING:
     from ..encrypting import Choice, Done
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-_YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-
-
-def _key_options(command: F) -> F:
-    for option in reversed(
-        (
-            click.option("--passphrase-stdin", is_flag=True, help="Read the new passphrase from standard input."),
-            click.option("--key-file", type=click.Path(), help="Use the key in this file: 32 random bytes in base64."),
-            click.option("--generate", is_flag=True, help="Make that key file."),
-            click.option(
-                "--command", help="Use the passphrase that this command prints, now and later. No shell runs it."
-            ),
-            click.option(
-                "--keyring",
-                is_flag=True,
-                help="Make a key and keep it in the system's keyring: pip install 'pyinfra-hermes[keyring]'.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+_key_options = options.together(
+    click.option("--passphrase-stdin", is_flag=True, help="Read the new passphrase from standard input."),
+    click.option("--key-file", type=click.Path(), help="Use the key in this file: 32 random bytes in base64."),
+    click.option("--generate", is_flag=True, help="Make that key file."),
+    click.option("--command", help="Use the passphrase that this command prints, now and later. No shell runs it."),
+    click.option(
+        "--keyring",
+        is_flag=True,
+        help="Make a key and keep it in the system's keyring: pip install 'pyinfra-hermes[keyring]'.",
+    ),
+)
 
 
-@click.group()
+@click.group(cls=Group)
 def secret() -> None:
     """
     Keys and tokens: set, rotate, encrypt.
 
     SCOPE is whose they are: an agent's name (HOST/NAME where several hosts have it), provider:NAME,
-    integration:NAME or an instance key.
+    integration:NAME, or an agent as files have it (wolf-i:hermes:maurice).
     """
 
 
@@ -58,9 +47,13 @@ def list_(scope: str | None, format_: str) -> None:
     rows = listed(scope)
     if not emit(rows, format_):
         table(
-            ("SCOPE", "KEY", "KEPT", "UPDATED", "DESCRIPTION"),
-            [(r["scope"], r["key"], r["reference"] or "here", r["updated_at"], r["description"] or "-") for r in rows],
+            ("SCOPE", "KEY", "KEPT", "CHANGED", "WHAT IT IS"),
+            [
+                (r["scope"], r["key"], r["reference"] or "here", r["updated_at"][:10], r["description"] or "-")
+                for r in rows
+            ],
             "No secrets.",
+            whole=("SCOPE", "KEY"),
         )
 
 
@@ -110,7 +103,7 @@ def get(scope: str, key: str, show: bool) -> None:
     "sops:FILE#KEY.PATH. It is looked up at each use.",
 )
 @click.option("--description", help="What it is for; shown by list.")
-@_YES
+@options.yes
 def set_(
     scope: str, key: str, stdin: bool, file: str | None, reference: str | None, description: str | None, yes: bool
 ) -> None:
@@ -137,7 +130,7 @@ def set_(
 @click.argument("scope")
 @click.argument("key")
 @click.option("--force", is_flag=True, help="Remove it even though it is used; do not ask.")
-@_YES
+@options.yes
 def remove(scope: str, key: str, force: bool, yes: bool) -> None:
     """Forget a secret. One that is used is refused."""
     from ..secrets import remove
@@ -147,7 +140,7 @@ def remove(scope: str, key: str, force: bool, yes: bool) -> None:
 
 @secret.command(short_help="Give an agent a new API key.", epilog=examples("clm secret rotate maurice"))
 @click.argument("agent")
-@click.option("-v", "--verbose", is_flag=True, help="Show the steps that had nothing to do, too.")
+@options.verbose
 def rotate(agent: str, verbose: bool) -> None:
     """
     Give an agent a new API key: put in force on its host, proven there, and the old one proven dead.
@@ -162,9 +155,9 @@ def rotate(agent: str, verbose: bool) -> None:
     rotated = rotate(agent, verbose=verbose)
     key, name = rotated.instance.key, f"{rotated.instance.host.name}/{rotated.instance.agent.name}"
     if not rotated.on_host:
-        click.echo(f"Agent {key} has a new API key on record. It never had one in force: clm agent configure {name}")
+        say(f"Agent {key} has a new API key on record. It never had one in force: clm agent configure {name}")
         return
-    click.echo(f"Agent {key} has a new API key. Its host accepts it, and answers the old one with 401.")
+    say(f"Agent {key} has a new API key. Its host accepts it, and answers the old one with 401.")
     click.echo("Whoever uses this agent's API needs the new one now:")
     click.echo(f"  clm secret get {name} {API_SERVER_KEY}")
     state = State.open()
@@ -181,7 +174,7 @@ def rotate(agent: str, verbose: bool) -> None:
 )
 @click.argument("source")
 @click.argument("target")
-@_YES
+@options.yes
 def import_(source: str, target: str, yes: bool) -> None:
     """Copy the secrets of agent SOURCE, but not its API key, to agent TARGET. Shows their names and asks."""
     from ..secrets import copy
@@ -225,7 +218,7 @@ def _status_rows(data: dict[str, Any]) -> list[tuple[str, str]]:
         others = "" if data["owner"] == "root" else " and root"
         rows.append(("readable", f"by {data['owner']}{others} (mode {data['mode']})"))
     if counted := {kind: count for kind, count in data.get("generations", {}).items() if count}:
-        rows.append(("earlier", ", ".join(f"{count} {kind}" for kind, count in counted.items())))
+        rows.append(("earlier", f"versions: {', '.join(f'{count} {kind}' for kind, count in counted.items())}"))
     if data.get("left_over"):
         rows.append(
             ("left over", f"{', '.join(data['left_over'])} of a command that was stopped; the next command clears it")
@@ -269,7 +262,7 @@ def encrypt(**chosen: Any) -> None:
     _tell(done, "is encrypted, and so are its earlier versions")
     if not done.strays and not done.settings:
         click.echo("The plain text is gone from the directory.")
-    click.echo("Backups, and blocks that a disk has freed, may still hold it: rotate what was exposed.")
+    say("Backups, and blocks that a disk has freed, may still hold it: rotate what was exposed.")
 
 
 @secret.command(
@@ -286,7 +279,7 @@ def rekey(same: bool, **chosen: Any) -> None:
 
 
 @secret.command(epilog=examples("clm secret decrypt"))
-@_YES
+@options.yes
 def decrypt(yes: bool) -> None:
     """Write secrets.json in the open again. Its earlier versions stay encrypted, and go with the next changes."""
     from ..encrypting import decrypt
@@ -294,7 +287,7 @@ def decrypt(yes: bool) -> None:
     path, left = decrypt(yes=yes)
     click.echo(f"{path} is plain text now.")
     if left:
-        click.echo(f"Earlier versions stay encrypted ({left}), with the passphrase or key that they had.")
+        say(f"Earlier versions stay encrypted ({left}), with the passphrase or key that they had.")
 
 
 def _choice(chosen: dict[str, Any]) -> Choice:
@@ -308,21 +301,15 @@ def _tell(done: Done, what: str) -> None:
 
     click.echo(f"{done.path} {what}.")
     if done.outcome.left:
-        click.echo(
-            f"Warning: {done.outcome.left} earlier versions have another key, and were left as they are.", err=True
-        )
+        say(f"Warning: {done.outcome.left} earlier versions have another key, and were left as they are.", err=True)
     if done.source.kind == "keyring" and done.source != done.before:
         words = f"{done.source.service} {done.source.entry}"
-        click.echo(
-            f"The key is in the system keyring, as {done.source.entry} of {done.source.service}, and nowhere else."
-        )
+        say(f"The key is in the system keyring, as {done.source.entry} of {done.source.service}, and nowhere else.")
         click.echo(f"A copy for the day that it is lost: (umask 077; keyring get {words} > FILE)")
     if done.before is not None and done.before.kind == "keyring" and done.source != done.before:
         words = f"{done.before.service} {done.before.entry}"
-        click.echo(f"The key before stays in the keyring: backups may need it. To remove it: keyring del {words}")
+        say(f"The key before stays in the keyring: backups may need it. To remove it: keyring del {words}")
     for stray in done.strays:
-        click.echo(
-            f"Warning: {stray} holds secrets in the open. When you no longer need it: rm {quote(str(stray))}", err=True
-        )
+        say(f"Warning: {stray} holds secrets in the open. When you no longer need it: rm {quote(str(stray))}", err=True)
     for path in done.settings:
-        click.echo(f"Warning: in {path} the value of a secret stands as an ordinary setting, in the open.", err=True)
+        say(f"Warning: in {path} the value of a secret stands as an ordinary setting, in the open.", err=True)

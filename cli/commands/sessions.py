@@ -6,27 +6,37 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..lazy import examples
+from ..lazy import Group, examples
 from ..output import emit, format_option, plain, table
+from . import options
 
 if TYPE_CHECKING:
     from ..sessions.printing import Form
     from ..sessions.reading import Answer
 
-_LIMIT = click.option(
-    "-n", "--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many, the latest first."
+_LATEST = options.together(
+    click.option(
+        "-n",
+        "--limit",
+        default=20,
+        show_default=True,
+        type=click.IntRange(1, 10_000),
+        help="How many, the latest first.",
+    ),
+    click.option("--since", metavar="TIME", help="Only from then on: 30m, 2h, 3d, 2026-05-07, 2026-05-07T12:00."),
+    format_option,
 )
-_SINCE = click.option("--since", metavar="TIME", help="Only from then on: 30m, 2h, 3d, 2026-05-07, 2026-05-07T12:00.")
 _SESSION = click.argument("session", required=False, metavar="[SESSION]")
 
 
 @click.group(
+    cls=Group,
     epilog=examples(
         "clm agent sessions list maurice --since 2d",
         "clm agent sessions show maurice",
         "clm agent sessions search maurice 'deploy failed'",
         "clm agent sessions export maurice 20260507 --format markdown --file talk.md",
-    )
+    ),
 )
 def sessions() -> None:
     """
@@ -43,9 +53,7 @@ def sessions() -> None:
     epilog=examples("clm agent sessions list maurice", "clm agent sessions list maurice --since 2d -o json"),
 )
 @click.argument("name")
-@_LIMIT
-@_SINCE
-@format_option
+@_LATEST
 def list_(name: str, limit: int, since: str | None, format_: str) -> None:
     """List conversations, the latest first."""
     from pyinfra_hermes.facts.sessions import Session
@@ -71,6 +79,7 @@ def list_(name: str, limit: int, since: str | None, format_: str) -> None:
                 for each in found[:limit]
             ],
             f"{name} has no conversations{' since then' if since else ''}.",
+            whole=("ID",),
         )
     if more:
         click.echo(f"There are more: clm agent sessions list {name} --limit {min(limit * 5, 10_000)}", err=True)
@@ -150,9 +159,7 @@ def export(name: str, session: str | None, form: Form, target: str | None, overw
 )
 @click.argument("name")
 @click.argument("text")
-@_LIMIT
-@_SINCE
-@format_option
+@_LATEST
 def search(name: str, text: str, limit: int, since: str | None, format_: str) -> None:
     """
     Search what was said, for messages that hold all words of TEXT.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from ..lazy import examples
-from ..output import emit, format_option, pairs
+from ..lazy import Group, examples
+from ..output import emit, folded, format_option, pairs, say
+from . import options
 
 
-@click.group()
+@click.group(cls=Group)
 def state() -> None:
     """What is kept on this machine: hosts, agents, providers, integrations and their secrets."""
 
@@ -38,9 +39,9 @@ def check(format_: str) -> None:
             if findings:
                 click.echo(f"\n{title}")
             for finding in findings:
-                click.echo(f"- {finding.where}: {finding.what}")
+                say(f"- {finding.where}: {finding.what}")
                 if finding.remedy:
-                    click.echo(f"    {finding.remedy}")
+                    click.echo(folded(f"    {finding.remedy}", " " * 6))
         if not found.problems:
             click.echo("\nNothing to mend.")
     click.get_current_context().exit(Exit.FAILED if found.problems else Exit.DONE)
@@ -52,7 +53,7 @@ def check(format_: str) -> None:
 )
 @click.argument("file", required=False)
 @click.option("-g", "--generation", type=click.IntRange(min=1), help="Which earlier version; the newest whole one.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@options.yes
 @click.option("--force", is_flag=True, help="Restore although something in other files would lead nowhere.")
 def restore(file: str | None, generation: int | None, yes: bool, force: bool) -> None:
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..lazy import examples
-from ..output import emit, format_option, pairs
+from ..output import emit, folded, format_option, pairs, plain
 
 
 @click.command(
@@ -59,7 +59,7 @@ def status(name: str, lines: int, format_: str) -> None:
         if journal := journal_of(looked, lines):
             click.echo("\nLast lines of its journal:")
             for line in journal:
-                click.echo(f"  {line}")
+                click.echo(folded(f"  {line}", "      "))
         _say_troubles(page)
     exits = {
         "running": Exit.DONE,
@@ -73,16 +73,15 @@ def status(name: str, lines: int, format_: str) -> None:
 
 def _say_troubles(page: object) -> None:
     from ..looking.page import Page
-    from ..output import plain
 
     assert isinstance(page, Page)
     remedy = page.report.condition.remedy
     said = [each for each in page.findings if each.level in ("warn", "fail") and each.check != "state"]
     if remedy is not None and not said:
-        click.echo(f"\nNext: {remedy}")
+        click.echo(folded(f"\nNext: {remedy}", "  "))
     if said:
         click.echo("\nWhat is wrong:")
     for each in said:
-        click.echo(plain(f"- {each.text}"))
+        click.echo(folded(plain(f"- {each.text}"), "  "))
         if each.remedy:
-            click.echo(plain(f"    {each.remedy}"))
+            click.echo(folded(plain(f"    {each.remedy}"), "      "))

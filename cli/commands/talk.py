@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..lazy import examples
+from ..output import printed_as
 
 if TYPE_CHECKING:
     from ..talking.environment import Shell
@@ -33,6 +34,7 @@ def tunnel(name: str, port: int | None, path: str | None) -> None:
     When the connection is cut it is made anew; meanwhile the port stays ours, and clients wait for up to 30 seconds.
     Nobody is let through while the agent does not run.
     """
+    from contextlib import suppress
     from pathlib import Path
 
     from ..talking.tunnel import tunnel
@@ -40,7 +42,9 @@ def tunnel(name: str, port: int | None, path: str | None) -> None:
     try:
         tunnel(name, port, Path(path).expanduser().absolute() if path else None)
     except KeyboardInterrupt:
-        click.echo("\nTunnel closed.")
+        # When it was the terminal that went away, there is nobody to tell.
+        with suppress(OSError):
+            click.echo("\nTunnel closed.")
 
 
 @click.command(epilog=examples('eval "$(clm agent env maurice)"', "clm agent env maurice --shell fish | source"))
@@ -101,15 +105,7 @@ def env(name: str, port: int | None, shell: Shell, show: bool) -> None:
     type=click.Choice(["agent", "gateway", "errors"]),
     help="One of Hermes' own logs instead. The journal has warnings and what is printed; these have the rest.",
 )
-@click.option(
-    "-o",
-    "--output",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to print; json is an object a line.",
-)
+@printed_as("text", "json", help="How to print; json is an object a line.")
 def logs(
     names: tuple[str, ...],
     lines: int,
@@ -120,7 +116,7 @@ def logs(
     format_: str,
 ) -> None:
     """
-    Show the journals of agents, as one, with times of the zone here.
+    Show the journals of agents, as one, with times of this machine's zone.
 
     Credentials of their .env are blacked out on the host already, and those on record here once more. What is followed
     goes on through a restart of the agent; when the connection is cut it is made anew, and no line comes twice.

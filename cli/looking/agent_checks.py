@@ -26,7 +26,13 @@ _LEVEL_OF_STATE: dict[str, Level] = {
     "drifted": "warn",
     "degraded": "warn",
 }
-_SECRET_FILES = (("env", "600"), ("config", "600"), ("hermes", "700"), ("home", "700"))
+#: What only the agent itself may read: how an observation calls it, a person, and its mode.
+_SECRET_FILES = (
+    ("env", ".env", "600"),
+    ("config", "config.yaml", "600"),
+    ("hermes", "~/.hermes", "700"),
+    ("home", "its home", "700"),
+)
 #: States of the unit in which what its journal says of the last run is what is wrong now.
 _DOWN = frozenset({"crash-looping", "failed", "unhealthy", "port taken", "degraded", "starting"})
 
@@ -111,7 +117,7 @@ def _journal(found: Findings, report: Report, looked: AgentExamination, referenc
         times = f" ({each.times} times)" if each.times > 1 else ""
         found.say(level, each.trouble.name, f"the journal says: {said(each.says)}{times}", each.remedy, said(each.line))
     if not troubles:
-        found.say("ok", "journal", f"nothing known in the last {len(looked.journal)} lines")
+        found.say("ok", "journal", f"no known trouble in the last {len(looked.journal)} lines of its journal")
 
 
 def _is_over(found: Diagnosis, report: Report) -> bool:
@@ -152,14 +158,20 @@ def _drift(found: Findings, report: Report, reference: str) -> None:
         )
 
 
+def open_to_others(seen: AgentState) -> list[str]:
+    """Return what of an agent's own others can get at, and who and what should have it instead."""
+    return [
+        f"{file} (mode {state.mode}, {state.owner}; should be {mode}, {seen.name})"
+        for key, file, mode in _SECRET_FILES
+        if (state := seen.paths.get(key)) is not None and (int(state.mode, 8) & 0o077 or state.owner != seen.name)
+    ]
+
+
 def _files(found: Findings, seen: AgentState, looked: AgentExamination, reference: str) -> None:
-    name = seen.name
-    wrong = []
-    for key, mode in _SECRET_FILES:
-        state = seen.paths.get(key)
-        if state is not None and (int(state.mode, 8) & 0o077 or state.owner != name):
-            wrong.append(f"{key} (mode {state.mode}, {state.owner}; should be {mode}, {name})")
-    wrong += [f"{said(path)} may be read by others" for path in looked.open]
+    wrong = open_to_others(seen)
+    told = {text.partition(" ")[0] for text in wrong}
+    others = [path for path in looked.open if path.rpartition("~/.hermes/")[2] not in told]
+    wrong += [f"{said(path)} may be read by others" for path in others]
     remedy = f"clm agent configure {reference}"
     found.expect(not wrong, "modes", "nobody else can read its secrets", "fail", "; ".join(wrong), remedy)
     if seen.config_error:

@@ -125,7 +125,7 @@ def _provider(snapshot: Lookup, each: Report) -> list[Finding]:
     except InvalidSetting as error:
         found.say("fail", "provider", said(str(error)), f"clm provider edit {agent.provider}")
     else:
-        text = said(verdict.sentence)
+        text = f"provider {agent.provider}: {said(verdict.sentence)}"
         if verdict.ok:
             found.say("ok", "provider", text)
         else:

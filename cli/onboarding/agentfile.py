@@ -15,11 +15,11 @@ from pyinfra_hermes.deploys.model.declaration import Declaration, Value
 from pyinfra_hermes.deploys.model.releases import Method, manifest
 from pyinfra_hermes.deploys.model.spec import Hardening
 
-from ..agents import install_command
 from ..catalogues import channels as agent_channels
 from ..catalogues import fields
 from ..catalogues.fields import Answers
 from ..exits import Exit
+from ..installing import install_command
 from ..problems import Problem
 from ..secrets import checked_reference
 from ..state.records import Instance, Memory, Provider, Reference, provider_scope

@@ -15,6 +15,7 @@ from .. import asking
 from ..catalogues import channels as agent_channels
 from ..catalogues import fields
 from ..catalogues.questions import Questions
+from ..output import say
 from ..state.lookup import Lookup
 from . import stages as onboarding
 from .asked_stage import AskedStage
@@ -94,7 +95,7 @@ class ChannelsStage(AskedStage):
             reason = declaration.opens(questions.options)
             if reason is None or name in agent_channels.opened(self._agent) or self._wanted.open_access:
                 break
-            click.echo(
+            say(
                 f"  Warning: {reason}. Whoever reaches {declaration.title} can make {self._key} "
                 "run commands as its user.",
                 err=True,
@@ -102,9 +103,7 @@ class ChannelsStage(AskedStage):
             if asking.yes(f"Open {name} of {self._key} to everybody?", "--allow-open-access", default=False, back=True):
                 break
         if declaration.admits_nobody(questions.options):
-            click.echo(
-                "  Nobody is allowed yet: whoever writes gets a pairing code, to be approved on the host.", err=True
-            )
+            say("  Nobody is allowed yet: whoever writes gets a pairing code, to be approved on the host.", err=True)
         self._questions[name] = questions
         return True
 

@@ -16,12 +16,13 @@ from pyinfra_hermes.deploys.model.render import render
 from pyinfra_hermes.deploys.model.spec import Hardening
 
 from .. import asking
-from ..agents import install_command, run_on_host
+from ..acting import run_on_host
 from ..catalogues import channels as agent_channels
 from ..catalogues import fields
 from ..catalogues.fields import Answers
 from ..condition import absent_channels, broken_channels
 from ..exits import Exit
+from ..installing import install_command
 from ..problems import Problem
 from ..specification import digest, secrets_of, specification
 from ..state.lookup import Lookup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from typing_extensions import override
 from .. import asking
 from ..asking import Back
 from ..exits import Exit
-from ..output import pairs
+from ..output import folded, pairs
 from ..problems import Problem
 from ..state.records import STAGES, Instance
 from ..state.store import State
@@ -44,9 +45,8 @@ def walk(state: State, instance: Instance, wanted: Configuration) -> bool:
         stages = [stage for stage in stages if stage.name == wanted.stage]
     else:
         click.echo(f"Onboarding of {instance.key} ({onboarding.done_of(instance.agent)} stages done)", err=True)
-    click.secho(
-        "Enter takes what is in [brackets], '<' goes back, Ctrl-C stops and keeps what is done.", dim=True, err=True
-    )
+    keys = "Enter takes what is in [brackets], '<' goes back, Ctrl-C stops and keeps what is done."
+    click.secho(folded(keys, stream=sys.stderr), dim=True, err=True)
     try:
         return _walk(stages, again=wanted.edit or wanted.stage is not None)
     except (click.Abort, KeyboardInterrupt):

@@ -14,7 +14,7 @@ from pyinfra_hermes.deploys.upstream import Upstream
 
 from ..asking import confirm
 from ..exits import Exit
-from ..output import pairs, visible
+from ..output import pairs, say, visible
 from ..problems import Problem
 from . import overlay_file
 from .fetching import CannotFetch, Installer, fetch, kept, upstream
@@ -55,11 +55,11 @@ def pin(name: str, base: str | None, yes: bool, full: bool) -> Pinned:
     if pinned is not None and pinned.installer_sha256 == found.sha256:
         return Pinned(tag, found.sha256, False, overlay_file.path())
     if found.origin.startswith("http://"):
-        click.echo("Whoever is between here and there could have changed it: it came over plain http.", err=True)
+        say("Whoever is between here and there could have changed it: it came over plain http.", err=True)
     near = pinned or nearest(listed, tag)
     _compare(source, found, tag, near, None if full else _SHOWN)
     if pinned is None:
-        click.echo(
+        say(
             f"{tag} would be treated like {near.tag} (adapter {near.adapter.name}), the nearest one listed, and be "
             "untested everywhere. It has no lock of wheels: only the method installer can install it.",
             err=True,
@@ -101,7 +101,7 @@ def _compare(source: Upstream, found: Installer, tag: str, near: Release, most: 
         click.echo("It could not be compared: this machine does not have the one that was pinned.", err=True)
         return
     if last.sha256 != near.installer_sha256:
-        click.echo(
+        say(
             f"It could not be compared: what is served for {near.tag} is not what is pinned. See: clm release verify",
             err=True,
         )

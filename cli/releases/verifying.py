@@ -69,7 +69,7 @@ def verify(asked: Asked, tell: Callable[[str, str], None]) -> list[Finding]:
         tell(release.tag, "installer")
         found.append(_installer(release, source, asked.offline))
         if release.lock is None:
-            found.append(Finding(release.tag, "lock", "absent", "it has none: the method installer only"))
+            found.append(Finding(release.tag, "lock", "absent", "none: by installer only"))
     everything: tuple[Release | Tool, ...] = (*releases, *tools)
     for wanted in everything:
         if isinstance(wanted, Release) and wanted.lock is None:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from .subject import Subject
     from .wanted import Wanted
 
+#: Options of pytest-testinfra that say how hosts are reached; it takes them under the same names.
+_REACHED = (
+    *("connection", "ssh_config", "ssh_identity_file", "ssh_extra_args"),
+    *("sudo", "sudo_user", "ansible_inventory", "force_ansible"),
+)
 #: An object that is registered with pytest under this name says with ``subjects`` what the options would say.
 GIVEN = "hermes-subjects"
 
@@ -60,15 +65,7 @@ def _subjects(config: pytest.Config) -> list[Subject]:
 
     option = config.option
     hosts: list[Any] = testinfra.get_hosts(
-        (option.hosts or "local://").split(","),
-        connection=option.connection,
-        ssh_config=option.ssh_config,
-        ssh_identity_file=option.ssh_identity_file,
-        ssh_extra_args=option.ssh_extra_args,
-        sudo=option.sudo,
-        sudo_user=option.sudo_user,
-        ansible_inventory=option.ansible_inventory,
-        force_ansible=option.force_ansible,
+        (option.hosts or "local://").split(","), **{name: getattr(option, name) for name in _REACHED}
     )
     _share_connections(config, hosts)
     found = []

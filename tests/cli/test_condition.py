@@ -78,7 +78,7 @@ CASES: dict[str, tuple[Case, str, str]] = {
     "not enabled": (Case({"unit UnitFileState": "unit UnitFileState=disabled"}), "running", "will not start with"),
     "on what it had": (Case(record={"onboarding": {}}), "running", "on what it had: onboarding is at pending"),
     "record says installing": (Case(record={"status": "installing"}), "running", "record says that it is installing"),
-    "drift": (Case(drift=(".env", "release")), "drifted", "drifted: .env, release"),
+    "drift": (Case(drift=(".env", "release")), "drifted", ".env, release"),
     "other port": (Case(record={"port": 8643}), "drifted", "listens on port 8642, 8643 is on record"),
     "dead upstream": (
         Case(more=(f"own turn failed {STARTED + 9} connection",)), "degraded", "its model could not be reached",

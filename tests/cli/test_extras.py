@@ -114,7 +114,7 @@ def test_a_leaf_is_set_listed_and_unset(person: Person) -> None:
     person.clm("agent", "config", "unset", "maurice", '["x","a.b"]').has("is off the record.")
     person.clm("agent", "config", "unset", "maurice", "agent.max_turns")
     person.clm("agent", "config", "unset", "maurice", "agent.max_turns").has("nothing to do")
-    person.clm("agent", "config", "list", "maurice").has("No leaves.")
+    person.clm("agent", "config", "list", "maurice").has("No settings of its own.")
 
 
 @pytest.mark.parametrize(

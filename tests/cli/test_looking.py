@@ -95,6 +95,15 @@ def test_one_thing_that_the_host_shows_is_told(case: Case, expected: dict[str, s
     assert levels(findings(case=case)) == expected
 
 
+def test_what_others_can_get_at_is_told_of_once() -> None:
+    case = Case({**CLEAN, "own path env": "own path env|regular file|644|maurice|maurice|40|-"})
+    looked = replace(FINE, open=("644 ~/.hermes/.env", "644 ~/.hermes/cron/jobs.json"))
+    [each] = [each for each in findings(looked, case) if each.check == "modes"]
+    assert each.text == (
+        ".env (mode 644, maurice; should be 600, maurice); 644 ~/.hermes/cron/jobs.json may be read by others"
+    )
+
+
 def test_a_daemon_that_is_down_is_down_because_of_what_its_journal_says() -> None:
     dead = {
         "unit ActiveState": "unit ActiveState=failed",

@@ -10,6 +10,7 @@ import pytest
 from pyinfra_hermes.cli.exits import Exit
 from pyinfra_hermes.cli.state.records import Agent, Host
 from pyinfra_hermes.cli.state.store import State
+from tests.lab.clm import Terminal
 from tests.lab.person import Person
 
 
@@ -60,6 +61,28 @@ def test_the_watch_draws_over_itself_until_it_is_stopped(tmp_path: Path) -> None
         terminal.expect("Every 1 s until Ctrl-C")
         terminal.type("\x03")
         assert terminal.end() == Exit.DONE
+    assert terminal.text.endswith("\n"), "what is typed next begins a line"
+
+
+def test_a_watch_follows_the_terminals_size(tmp_path: Path) -> None:
+    person = Person(tmp_path / "config")
+    with person.terminal("ps", "--watch", "600") as terminal:
+        terminal.expect("No agents. Install one with: clm agent install --type hermes --host HOST --name NAME")
+        terminal.resize(3, 40)
+        # What is said and the command that mends it are two lines now, and there is room for neither.
+        terminal.expect("... and 2 more lines", seconds=20)
+        terminal.type("\x03")
+        assert terminal.end() == Exit.DONE
+
+
+def test_where_nothing_can_be_drawn_over_the_watch_goes_on_below(tmp_path: Path) -> None:
+    person = Person(tmp_path / "config")
+    with Terminal(person.command("ps", "--watch", "1"), person.environment, term="dumb") as terminal:
+        terminal.expect("No agents.")
+        terminal.expect("No agents.")
+        terminal.type("\x03")
+        assert terminal.end() == Exit.DONE
+        assert "\x1b" not in terminal.raw
 
 
 def test_the_doctor_of_this_machine_names_what_mends_it(person: Person) -> None:

@@ -430,7 +430,7 @@ class StandInHost:
         self.refuses: list[Problem] = []
         self.still_accepts: set[str] = set()
         monkeypatch.setattr(rotation, "observe_host_of", lambda state, host: None)
-        monkeypatch.setattr("pyinfra_hermes.cli.agents.put_in_force", self.put_in_force)
+        monkeypatch.setattr("pyinfra_hermes.cli.rotation.put_in_force", self.put_in_force)
         monkeypatch.setattr(rotation._Rotation, "_answer", lambda _, key: self.answer(key.reveal()))
 
     def put_in_force(self, state: State, instance: object, spec: object, secrets: dict[str, Secret], _: bool) -> bool:

@@ -141,9 +141,11 @@ def test_a_damaged_archive_is_refused_and_nothing_is_touched(
 
 
 def test_the_restored_copy_on_another_host_goes_on_where_the_first_was(
-    clm: Clm, archive: Path, machines: list[Machine], model: StandInModel
+    clm: Clm, archive: Path, machines: list[Machine], model: StandInModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = machines[1]
+    # The method is the backup's: the usual one would ask upstream.
+    monkeypatch.delitem(clm.environment, "HERMES_METHOD")
     done = clm.run("agent", "restore", AGENT, "--from", str(archive), "--host", NEW, "--install")
     assert f"Next: clm agent configure {NEW}/{AGENT}" in done.stdout
     clm.configure(f"{NEW}/{AGENT}", "--skip-chat")

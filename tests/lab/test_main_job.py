@@ -459,6 +459,10 @@ def test_what_was_changed_on_the_host_is_seen_and_brought_back(configured: Clm, 
     host.ssh(f"echo 'EXTRA=1' >>{HOME}/.hermes/.env; chmod 644 {HOME}/.hermes/.env")
     assert configured.status(AGENT)["drift"] == [".env"]
     assert "drifted: .env" in configured.run("ps").stdout
+    # A start leaves files as they are, and says what others can read.
+    started = configured.run("agent", "start", AGENT)
+    assert ".env (mode 644" in started.stderr
+    assert f"clm agent configure wolf-i/{AGENT}" in started.stderr
     configured.configure(AGENT)
     assert configured.status(AGENT)["drift"] == []
     assert host.ssh("stat", "--format=%a", f"{HOME}/.hermes/.env").stdout == "600\n"

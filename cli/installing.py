@@ -1,10 +1,10 @@
-"""What is done with agents: installed, configured, started, stopped, removed. State follows what the host confirms."""
+"""``clm agent install``: what it was asked for, and how an agent comes to its host and on record."""
 
 from __future__ import annotations
 
 import os
 import secrets as random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,17 +16,16 @@ from pyinfra_hermes.deploys.model import names
 from pyinfra_hermes.deploys.model.redaction import redact
 from pyinfra_hermes.deploys.model.releases import Method, Release, manifest
 from pyinfra_hermes.deploys.model.secret import Secret
-from pyinfra_hermes.deploys.model.spec import DEFAULT_PORT, AgentSpec, Hardening
+from pyinfra_hermes.deploys.model.spec import DEFAULT_PORT, Hardening
 
-from . import asking
+from .acting import not_ready, observed_over, problem_of
 from .exits import Exit
 from .hosts import login_of
 from .problems import Problem
 from .progress import Progress
-from .reverting import keep_receipts, settled
+from .reverting import keep_receipts
 from .specification import specification
-from .state.errors import NotFound
-from .state.records import API_SERVER_KEY, Agent, AgentStatus, Host, Instance, agent_scope
+from .state.records import API_SERVER_KEY, API_SERVER_KEY_DESCRIPTION, Agent, Host, Instance, agent_scope
 from .state.store import State
 from .state.timestamps import now
 
@@ -34,13 +33,10 @@ if TYPE_CHECKING:
     from pyinfra_hermes.deploys.upstream import Upstream
     from pyinfra_hermes.facts.observation import Observation
 
-    from .engine import Result, Session
     from .onboarding.agentfile import AgentFile
 
 #: A release and the method by which it came.
 _Before = tuple[str, Method]
-
-_KEY_DESCRIPTION = "Bearer token for hermes local OpenAI-compatible API gateway (loopback only)."
 
 
 @dataclass(frozen=True)
@@ -113,15 +109,11 @@ def install(wanted: Installation) -> bool:
     ):
         check(session.results)
         session.hold(wanted.name)
-        check(session.results)
-        observed = session.observe(wanted.name).get(host.name)
-        check(session.results)
-        if observed is None:
-            raise Problem(f"{host.name}: the host could not be observed")
+        observed = observed_over(session, host, wanted.name)
         port = _port(state, host, wanted, observed)
         _refuse_another_release(host, wanted, chosen.tag, method)
         if found := problems(observed, wanted.name, release_id, port, requirements(chosen, method), wanted.packages):
-            raise _preflight_problem(host.name, found)
+            raise not_ready(host.name, found)
         if not observed.has_release(wanted.name, release_id):
             _say_untested(progress, chosen, method, observed)
         before = _reserve(state, wanted, chosen.tag, method, port)
@@ -201,178 +193,6 @@ def _tell(progress: Progress, text: str) -> None:
     progress.waiting(redact(text))
 
 
-def put_in_force(
-    state: State, instance: Instance, spec: AgentSpec, secrets: Mapping[str, Secret], verbose: bool
-) -> bool:
-    """Configure an agent on its host and prove that it serves, without a chat; nothing is recorded."""
-    from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
-
-    # isort: split
-    from pyinfra_hermes.deploys.configure import configure as deploy
-
-    def act(progress: Progress) -> list[Callable[..., object]]:
-        return [lambda **kw: deploy(spec=spec, secrets=secrets, chat=False, progress=progress.waiting, **kw)]
-
-    return run_on_host(state, instance, act, verbose)
-
-
-def start(reference: str, *, force: bool, restart: bool, verbose: bool) -> bool:
-    """Start or restart an agent and prove that it serves; tell whether anything changed."""
-    state = State.open()
-    snapshot = state.read()
-    instance = snapshot.agent(reference)
-    snapshot.api_key(instance)
-    if instance.agent.onboarding_state != "ready" and not force:
-        verb = "restart" if restart else "start"
-        raise Problem(
-            f"Cannot {verb} {instance.key}: onboarding incomplete (state={instance.agent.onboarding_state}). "
-            f"Run 'clm agent configure {instance.agent.name}' first.",
-            None,
-            Exit.REFUSED,
-        )
-    spec = specification(snapshot, instance)
-
-    from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
-
-    # isort: split
-    from pyinfra_hermes.deploys.lifecycle import start as deploy
-
-    def act(progress: Progress) -> list[Callable[..., object]]:
-        return [lambda **kw: deploy(spec=spec, restart=restart, progress=progress.waiting, **kw)]
-
-    return run_on_host(state, instance, act, verbose)
-
-
-def stop(reference: str, *, verbose: bool) -> bool:
-    """Stop an agent and keep it from starting with its host; tell whether anything changed."""
-    state = State.open()
-    snapshot = state.read()
-    instance = snapshot.agent(reference)
-    spec = specification(snapshot, instance)
-
-    from . import engine  # noqa: F401 - patches gevent, before anything opens a socket
-
-    # isort: split
-    from pyinfra_hermes.deploys.lifecycle import stop as deploy
-
-    return run_on_host(state, instance, lambda _: [lambda **kw: deploy(spec=spec, **kw)], verbose)
-
-
-def remove(reference: str, *, host: str | None, yes: bool, local_only: bool, verbose: bool) -> bool:
-    """
-    Remove an agent from its host and from the record; tell whether there was anything to remove.
-
-    With ``host`` the host is cleaned even when nothing is on record, for what a lost state left behind.
-    """
-    state = State.open()
-    snapshot = state.read()
-    try:
-        instance = snapshot.agent(f"{host}/{reference}" if host else reference)
-        on, name = instance.host, instance.agent.name
-    except NotFound as error:
-        if host is None or local_only:
-            click.echo(f"{error.message}.", err=True)
-            return False
-        on, name = snapshot.host(host), names.agent_name(reference)
-    if not yes:
-        where = "the record only" if local_only else f"{on.name}, with all its memories and conversations"
-        asking.confirm(f"Remove {name} from {where}? This cannot be undone.", "--yes")
-    state.unlock()
-    changed = False
-    if not local_only:
-        before = _set_status(state, on.name, name, "removing")
-        changed = _remove_from_host(state, on, name, before, verbose)
-    with state.transaction() as tx:
-        known = tx.host(on.name).agents.pop(name, None)
-        had_secrets = tx.secrets.remove_scope(agent_scope(on.name, name))
-    return changed or known is not None or had_secrets
-
-
-def _remove_from_host(state: State, host: Host, name: str, before: AgentStatus | None, verbose: bool) -> bool:
-    from .engine import Session
-
-    # isort: split
-    from pyinfra_hermes.deploys.remove import remove as deploy
-
-    with (
-        Progress.shown(f"{host.name}  connecting", verbose) as progress,
-        Session.open([login_of(state, host)], progress.step) as session,
-    ):
-        result = session.run({host.name: [lambda **kw: deploy(agent=name, **kw)]})[host.name]
-    problem = problem_of(result)
-    if problem is not None:
-        if not result.steps and before is not None:
-            # The host was not reached: the agent is there as it was.
-            _set_status(state, host.name, name, before)
-        if problem.exit == Exit.UNREACHABLE:
-            problem.remedy = f"{problem.remedy}\n  If the host is gone for good: clm agent remove {name} --local-only"
-        raise problem
-    return result.changed
-
-
-def run_on_host(
-    state: State,
-    instance: Instance,
-    act: Callable[[Progress], Sequence[Callable[..., object]]],
-    verbose: bool,
-    first: Callable[[Session], None] | None = None,
-    last: Callable[[Result], None] | None = None,
-) -> bool:
-    """
-    Run deploys for one agent on its host, over one connection; tell whether that changed anything.
-
-    ``first`` is called with the session before them, and may raise; ``last`` with what came of them, when all went
-    well. Raises :class:`Problem` for what went wrong, which
-    says whether the agent still serves on what it had.
-    """
-    from .engine import Session, check
-
-    with (
-        Progress.shown(f"{instance.host.name}  connecting", verbose) as progress,
-        Session.open([login_of(state, instance.host)], progress.step) as session,
-    ):
-        if first is not None:
-            check(session.results)
-            first(session)
-        result = session.run({instance.host.name: act(progress)})[instance.host.name]
-    problem = problem_of(result)
-    if problem is not None:
-        problem = settled(state, instance, problem, verbose)
-    keep_receipts(state, instance.host, result, problem)
-    if problem is not None:
-        raise problem
-    if last is not None:
-        last(result)
-    return result.changed
-
-
-def problem_of(result: Result) -> Problem | None:
-    """Return what went wrong on a host; None when nothing did."""
-    from pyinfra_hermes.deploys.configure import ANSWERS
-    from pyinfra_hermes.deploys.install import CHECK
-
-    if result.problem is not None:
-        return result.problem
-    step = result.failed
-    if step is None:
-        return None
-    text = redact(step.text) or "the host gave no reason"
-    if step.name.endswith(CHECK):
-        return _preflight_problem(result.host, text.splitlines())
-    return Problem(
-        f"{result.host}: {step.name}: {text}",
-        None,
-        Exit.UNHEALTHY if step.name.endswith(ANSWERS) else Exit.FAILED,
-    )
-
-
-def _preflight_problem(host: str, lines: Iterable[str]) -> Problem:
-    found = list(lines)
-    remedy = found.pop() if found and found[-1].startswith("Install it ") else None
-    listed = "\n".join(f"- {line}" for line in found)
-    return Problem(f"{host} is not ready; nothing was made or changed there:\n{listed}", remedy, Exit.PREFLIGHT)
-
-
 def _port(state: State, host: Host, wanted: Installation, observed: Observation) -> int:
     """Choose the agent's port: as asked, as on record, as the host has it, or the next that nobody has."""
     if wanted.port is not None:
@@ -420,17 +240,7 @@ def _reserve(state: State, wanted: Installation, release: str, method: Method, p
                     f"Warning: the {API_SERVER_KEY} on record had the wrong shape; a new one was made.",
                     err=True,
                 )
-            tx.secrets.set(scope, API_SERVER_KEY, Secret(random.token_hex(32)), description=_KEY_DESCRIPTION)
-    return before
-
-
-def _set_status(state: State, host: str, name: str, status: AgentStatus) -> AgentStatus | None:
-    """Put an agent's status on record and return the one before; None when there is no such agent."""
-    with state.transaction() as tx:
-        record = tx.host(host).agents.get(name)
-        if record is None:
-            return None
-        before, record.status = record.status, status
+            tx.secrets.set(scope, API_SERVER_KEY, Secret(random.token_hex(32)), description=API_SERVER_KEY_DESCRIPTION)
     return before
 
 
