@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pyinfra_hermes.deploys.model.redaction import redact
 
 from .exits import Exit
-from .hosts import login_of
 from .problems import Problem
 from .progress import Progress
 from .reverting import keep_receipts, settled
+from .ssh.openssh import login_of
 from .state.records import Host, Instance
 from .state.store import State
 

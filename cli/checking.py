@@ -12,8 +12,8 @@ from typing import Any
 from pyinfra_hermes.deploys.model.releases import shipped
 from pyinfra_hermes.deploys.model.releases.overlay import InvalidOverlay
 
-from .hosts import login_of
 from .releases import overlay_file
+from .ssh.openssh import login_of
 from .state.errors import StateError
 from .state.inspection import Finding, Inspection, inspect
 from .state.known_hosts import look_up

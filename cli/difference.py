@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from pyinfra_hermes.deploys.model.render import render
 
-from .hosts import login_of
 from .onboarding.configuring import installed
 from .problems import Problem
 from .progress import Progress
 from .specification import secrets_of, specification
+from .ssh.openssh import login_of
 from .state.store import State
 
 if TYPE_CHECKING:

@@ -1,9 +1,8 @@
-"""How agents are: hosts asked side by side over OpenSSH, with the very script that the deploys observe with."""
+"""How agents are, from what their hosts answered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,26 +11,18 @@ from typing import Any
 from pyinfra_hermes.deploys.model.layout import Layout
 from pyinfra_hermes.deploys.model.render import render
 from pyinfra_hermes.deploys.references import UnresolvedSecret
-from pyinfra_hermes.facts.observation import AgentState, Observation, parse
-from pyinfra_hermes.facts.script import observe_agents
+from pyinfra_hermes.facts.observation import AgentState, Observation
 
 from .catalogues.channels import opened
 from .condition import Condition, absent_channels, condition, said
 from .condition import State as ConditionName
-from .hosts import login_of
 from .problems import Problem
 from .specification import secrets_of, specification
-from .ssh.openssh import run_script
 from .state.errors import KeyUnavailable, StateError, WrongKey
 from .state.lookup import Lookup
-from .state.records import Host, Instance
-from .state.store import State
+from .state.records import Instance
 from .state.unlocking import without_asking
 
-_SECONDS = 15
-#: A dead host must not keep the others' states from the reader for long.
-_CONNECT_SECONDS = 4
-_HOSTS_AT_ONCE = 32
 #: What keeps us from knowing what a host should have.
 _UNKNOWN = (KeyUnavailable, WrongKey, UnresolvedSecret)
 
@@ -148,13 +139,6 @@ class Report:
         }
 
 
-def observe_host_of(state: State, host: Host) -> Observation:
-    """Ask one host about all its agents. Raises :class:`Problem`."""
-    script = observe_agents(host.agents)
-    answer = run_script(login_of(state, host), script, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS)
-    return parse(answer.split("\n"))
-
-
 @dataclass(frozen=True)
 class Fleet:
     """Hosts as they were seen, side by side, and what that says of their agents."""
@@ -175,38 +159,6 @@ class Fleet:
             if isinstance(answer, Observation) and host in known
         }
         return {host: names for host, names in found.items() if names}
-
-
-def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance]) -> Fleet:
-    """
-    Ask the hosts of agents side by side, each once, and report on the agents.
-
-    A host that does not answer delays no other. What is typed so that a passphrase would be asked for is left unknown.
-    """
-    chosen = list(wanted)
-    asked = {instance.host.name: instance.host for instance in chosen}
-
-    def ask(host: Host) -> Observation | Problem:
-        try:
-            return observe_host_of(state, host)
-        except Problem as problem:
-            return problem
-        except ValueError as error:
-            return Problem(f"{host.name}: its answer cannot be read: {error}", f"clm host check {host.name}")
-
-    with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
-        answers = dict(zip(asked, pool.map(ask, asked.values()), strict=True))
-    return Fleet(answers, tuple(report(snapshot, each, answers[each.host.name]) for each in chosen))
-
-
-def reports(state: State, snapshot: Lookup, hosts: Iterable[Host]) -> list[Report]:
-    """Ask hosts side by side and report on every agent of theirs; a host that does not answer delays no other."""
-    return list(survey(state, snapshot, instances_of(hosts)).reports)
-
-
-def instances_of(hosts: Iterable[Host]) -> list[Instance]:
-    """Return the agents of hosts, in the order of the record."""
-    return [Instance(host, agent) for host in hosts for agent in host.agents.values()]
 
 
 def report(snapshot: Lookup, instance: Instance, answer: Observation | Problem) -> Report:

@@ -23,7 +23,7 @@ from .exits import Exit
 from .output import say
 from .problems import Problem
 from .ssh import keys
-from .ssh.openssh import Login, LoginRefused, NoRoot, configured, offered_key, run_script
+from .ssh.openssh import Login, LoginRefused, NoRoot, configured, login_of, offered_key, run_script
 from .state.known_hosts import HostKey, KnownHosts, KnownKeys, look_up_in, users_known_hosts, with_key
 from .state.records import API_SERVER_KEY, Host, agent_scope
 from .state.store import State, Transaction
@@ -43,11 +43,6 @@ class Wanted:
     identity_file: str | None
     tags: tuple[str, ...]
     fingerprint: str | None
-
-
-def login_of(state: State, host: Host) -> Login:
-    """Return how a host on record is reached."""
-    return Login.of(host, state.directory.known_hosts)
 
 
 def trusted(state: State, login: Login) -> Sequence[HostKey]:

@@ -20,11 +20,11 @@ from pyinfra_hermes.deploys.model.spec import DEFAULT_PORT, Hardening
 
 from .acting import not_ready, observed_over, problem_of
 from .exits import Exit
-from .hosts import login_of
 from .problems import Problem
 from .progress import Progress
 from .reverting import keep_receipts
 from .specification import specification
+from .ssh.openssh import login_of
 from .state.records import API_SERVER_KEY, API_SERVER_KEY_DESCRIPTION, Agent, Host, Instance, agent_scope
 from .state.store import State
 from .state.timestamps import now

@@ -9,11 +9,10 @@ from pyinfra_hermes.deploys.model.manifests import overlay_from
 from pyinfra_hermes.deploys.model.secret import Secret
 from pyinfra_hermes.deploys.transport import CONNECT_KWARGS
 
-from .hosts import login_of
 from .problems import translate
 from .releases.overlay_file import read
 from .specification import secrets_of, specification
-from .ssh.openssh import Login
+from .ssh.openssh import Login, login_of
 from .state.records import Instance
 from .state.store import State
 

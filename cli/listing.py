@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from .condition import SOUND, State
-from .fleet import Fleet, Report, instances_of
+from .fleet import Fleet, Report
 from .output import plain
-from .state.lookup import Lookup
-from .state.records import Instance
 
 #: What fits 80 columns, and what there is room for elsewhere.
 NARROW = ("AGENT", "HOST", "STATE", "PROVIDER", "PORT", "RELEASE", "RST", "AGE")
@@ -22,31 +18,6 @@ WIDE = (
 )
 #: Age above which a unit counts in the next larger word, in seconds.
 _WORDS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which agents are meant; what is empty chooses all."""
-
-    hosts: Collection[str] = ()
-    tags: Collection[str] = ()
-    #: Patterns with ``*`` and ``?`` for an agent's name, or for ``HOST/NAME``.
-    limits: Collection[str] = ()
-    states: Collection[str] = ()
-
-    def instances(self, snapshot: Lookup) -> list[Instance]:
-        """Return those on record; their states are not known yet. Raises ``NotFound`` for a host that there is not."""
-        chosen = [snapshot.host(name) for name in dict.fromkeys(self.hosts)] or list(snapshot.hosts.values())
-        chosen = [host for host in chosen if not self.tags or set(self.tags) & set(host.tags)]
-        return [each for each in instances_of(chosen) if self._named(each)]
-
-    def reports(self, fleet: Fleet) -> list[Report]:
-        """Return those reports whose state is wanted."""
-        return [each for each in fleet.reports if not self.states or each.state in self.states]
-
-    def _named(self, instance: Instance) -> bool:
-        names = (instance.agent.name, f"{instance.host.name}/{instance.agent.name}")
-        return not self.limits or any(fnmatch.fnmatchcase(name, limit) for limit in self.limits for name in names)
 
 
 def in_trouble(reports: Iterable[Report]) -> list[Report]:

@@ -9,8 +9,8 @@ from pyinfra_hermes.deploys.model import names
 from . import asking
 from .acting import problem_of
 from .exits import Exit
-from .hosts import login_of
 from .progress import Progress
+from .ssh.openssh import login_of
 from .state.errors import NotFound
 from .state.records import AgentStatus, Host, agent_scope
 from .state.store import State

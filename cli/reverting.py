@@ -10,14 +10,14 @@ import click
 from pyinfra_hermes.deploys.model.redaction import redact
 
 from .exits import Exit
-from .fleet import observe_host_of
-from .hosts import login_of
 from .problems import Problem
 from .progress import Progress
+from .ssh.openssh import login_of
 from .state import receipts
 from .state.errors import StateError
 from .state.records import Host, Instance
 from .state.store import State
+from .surveying import observe_host_of
 
 if TYPE_CHECKING:
     from .engine import Result

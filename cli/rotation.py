@@ -20,12 +20,12 @@ from pyinfra_hermes.deploys.model.spec import AgentSpec
 
 from .acting import run_on_host
 from .exits import Exit
-from .fleet import observe_host_of
 from .problems import Problem
 from .progress import Progress
 from .specification import digest, secrets_of, specification
 from .state.records import API_SERVER_KEY, NEXT_API_SERVER_KEY, Applied, Instance
 from .state.store import State
+from .surveying import observe_host_of
 
 
 @dataclass(frozen=True)

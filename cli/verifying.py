@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pyinfra_hermes.deploys.model.redaction import redact
 
 from .exits import Exit
-from .hosts import login_of
 from .problems import Problem
-from .ssh.openssh import Login, explain, run_script
+from .ssh.openssh import Login, explain, login_of, run_script
 from .state.records import Instance
 from .state.store import State
 

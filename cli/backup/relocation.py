@@ -25,11 +25,10 @@ from pyinfra_hermes.facts.script import PENDING
 
 from ..acting import observed, run
 from ..exits import Exit
-from ..hosts import login_of
 from ..problems import Problem
 from ..progress import Progress
 from ..specification import digest, secrets_of, specification
-from ..ssh.openssh import run_script
+from ..ssh.openssh import login_of, run_script
 from ..state.directory import reason
 from ..state.lookup import Lookup
 from ..state.records import Agent, Applied, Host, Instance, StageResult, agent_scope

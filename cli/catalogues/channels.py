@@ -18,12 +18,12 @@ from pyinfra_hermes.deploys.references import UnresolvedSecret
 
 from .. import asking
 from ..exits import Exit
-from ..hosts import login_of
 from ..onboarding import stages as onboarding
 from ..onboarding.stages import ChannelChoices
 from ..output import say
 from ..problems import Problem
 from ..specification import specification
+from ..ssh.openssh import login_of
 from ..state.lookup import Lookup
 from ..state.records import Agent, Instance, SecretEntry
 from ..state.store import State, Transaction

@@ -28,9 +28,8 @@ from pyinfra_hermes.deploys.model.providers import ProviderType, provider_type
 from pyinfra_hermes.deploys.model.secret import Secret
 
 from ..exits import Exit
-from ..hosts import login_of
 from ..problems import Problem
-from ..ssh.openssh import Login, run_script
+from ..ssh.openssh import Login, login_of, run_script
 from ..state.records import provider_scope
 from ..state.store import State
 

@@ -20,9 +20,8 @@ from pyinfra_hermes.deploys.model.releases import manifest
 from pyinfra_hermes.deploys.model.secret import Secret
 
 from ..exits import Exit
-from ..hosts import login_of
 from ..problems import Problem
-from ..ssh.openssh import run_script
+from ..ssh.openssh import login_of, run_script
 from ..state.records import Instance, integration_scope
 from ..state.store import State
 from . import connectivity

@@ -13,7 +13,7 @@ from . import options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..listing import Choice
+    from ..choosing import Choice
     from ..looking.findings import Finding
 
 _SANDBOX = "Try its tools under its hardening, in a unit: shell, python, git, node, a browser's sandbox."

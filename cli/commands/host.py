@@ -189,7 +189,8 @@ def list_(format_: str) -> None:
 @format_option
 def show(name: str, format_: str) -> None:
     """Show one host as it is on record."""
-    from ..hosts import login_of, trusted
+    from ..hosts import trusted
+    from ..ssh.openssh import login_of
     from ..state.store import State
 
     state = State.open()

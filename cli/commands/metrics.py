@@ -13,7 +13,7 @@ from ..problems import Problem
 from . import options
 
 if TYPE_CHECKING:
-    from ..listing import Choice
+    from ..choosing import Choice
 
 
 @click.group(
@@ -45,9 +45,9 @@ def metrics(ctx: click.Context, choice: Choice, format_: str, textfile: str | No
     import time
 
     from ..exits import Exit
-    from ..fleet import survey
     from ..metrics import data, exposition, metrics
     from ..state.store import State
+    from ..surveying import survey
 
     if textfile is not None and (format_ != "prometheus" or not textfile.endswith(".prom")):
         raise Problem("--textfile takes the format prometheus and a name that ends in .prom", None, Exit.USAGE)

@@ -34,7 +34,7 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 def choice(*, of_agents: bool = True) -> Callable[[F], Callable[..., Any]]:
     """
-    Give a command ``-H``, ``-t`` and ``-l``, and call it with ``choice``, the :class:`..listing.Choice` that they make.
+    Give a command ``-H``, ``-t`` and ``-l``, and call it with ``choice``, the :class:`..choosing.Choice` they make.
 
     + of_agents: whether there is ``-l``; without it whole hosts are chosen
     """
@@ -62,7 +62,7 @@ def choice(*, of_agents: bool = True) -> Callable[[F], Callable[..., Any]]:
         def choosing(
             *args: Any, hosts: tuple[str, ...], tags: tuple[str, ...], limits: tuple[str, ...] = (), **rest: Any
         ) -> Any:
-            from ..listing import Choice
+            from ..choosing import Choice
 
             return command(*args, choice=Choice(hosts, tags, limits), **rest)
 

@@ -11,8 +11,8 @@ from ..output import emit, folded, printed_as, render
 from . import options
 
 if TYPE_CHECKING:
+    from ..choosing import Choice
     from ..fleet import Fleet
-    from ..listing import Choice
     from ..state.store import State
 
 
@@ -53,17 +53,11 @@ def ps(choice: Choice, states: tuple[str, ...], watch: float | None, check: bool
     import sys
     from dataclasses import replace
 
-    from ..condition import STATES
     from ..exits import Exit
-    from ..listing import in_trouble
     from ..problems import Problem
     from ..state.store import State
 
-    states = tuple(name.replace("-", " ") if name not in STATES else name for name in states)
-    for name in states:
-        if name not in STATES:
-            raise Problem(f"There is no state {name!r}; there are: {', '.join(STATES)}", None, Exit.USAGE)
-    choice = replace(choice, states=states)
+    choice = replace(choice, states=_known(states))
     state = State.open()
     if format_ == "name" and not states:
         for host, agent in choice.instances(state.read()):
@@ -77,6 +71,9 @@ def ps(choice: Choice, states: tuple[str, ...], watch: float | None, check: bool
         _watch(state, choice, watch, wide=format_ == "wide")
         return
     fleet = _show(state, choice, format_)
+
+    from ..listing import in_trouble
+
     found = choice.reports(fleet)
     unreachable = [each for each in fleet.reports if each.state == "unreachable"]
     if check and in_trouble(found):
@@ -85,12 +82,30 @@ def ps(choice: Choice, states: tuple[str, ...], watch: float | None, check: bool
         click.get_current_context().exit(Exit.UNREACHABLE if len(unreachable) == len(fleet.reports) else Exit.PARTLY)
 
 
-def _show(state: State, choice: Choice, format_: str) -> Fleet:
-    from ..fleet import survey
-    from ..listing import data
+def _known(states: tuple[str, ...]) -> tuple[str, ...]:
+    """Return states as they are spelt. Raises :class:`Problem` for one that there is not."""
+    if not states:
+        return ()
+    from ..condition import STATES
+    from ..exits import Exit
+    from ..problems import Problem
 
+    states = tuple(name.replace("-", " ") if name not in STATES else name for name in states)
+    for name in states:
+        if name not in STATES:
+            raise Problem(f"There is no state {name!r}; there are: {', '.join(STATES)}", None, Exit.USAGE)
+    return states
+
+
+def _show(state: State, choice: Choice, format_: str) -> Fleet:
+    from ..surveying import survey
+
+    # Before the hosts have been asked, nothing is imported that is needed only for their answers.
     snapshot = state.read()
     fleet = survey(state, snapshot, choice.instances(snapshot))
+
+    from ..listing import data
+
     found = choice.reports(fleet)
     if format_ == "name":
         for each in found:
@@ -106,7 +121,8 @@ def _screen(fleet: Fleet, choice: Choice, *, wide: bool, most: int | None = None
     """Return the lines that show a fleet. With ``most``, agents in trouble come first when there is no room for all."""
     from datetime import UTC, datetime
 
-    from ..listing import NARROW, WIDE, Choice, in_trouble, notes, rows
+    from ..choosing import Choice
+    from ..listing import NARROW, WIDE, in_trouble, notes, rows
 
     found = choice.reports(fleet)
     if most is not None and len(found) >= most:
@@ -126,7 +142,7 @@ def _screen(fleet: Fleet, choice: Choice, *, wide: bool, most: int | None = None
 
 
 def _watch(state: State, choice: Choice, seconds: float, *, wide: bool) -> None:
-    from ..fleet import survey
+    from ..surveying import survey
     from ..watching import watch
 
     def look() -> Fleet:

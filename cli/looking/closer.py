@@ -9,9 +9,8 @@ from pyinfra_hermes.facts.examination import Examination, read
 from pyinfra_hermes.facts.observation import Observation, parse
 
 from ..exits import Exit
-from ..hosts import login_of
 from ..problems import Problem
-from ..ssh.openssh import run_script
+from ..ssh.openssh import login_of, run_script
 from ..state.records import Host
 from ..state.store import State
 

@@ -10,9 +10,9 @@ from pyinfra_hermes.deploys.model.redaction import redact
 
 from .. import asking
 from ..exits import Exit
-from ..hosts import login_of
 from ..output import plain
 from ..problems import Problem
+from ..ssh.openssh import login_of
 from ..state.records import Instance
 from ..state.store import State
 from .reading import Remembered, judged, refuse_unusable

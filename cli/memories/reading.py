@@ -13,9 +13,8 @@ from pyinfra_hermes.facts.memory_files import Memories, Unreadable, parse
 from pyinfra_hermes.facts.script import memories_of
 
 from ..exits import Exit
-from ..hosts import login_of
 from ..problems import Problem
-from ..ssh.openssh import run_script
+from ..ssh.openssh import login_of, run_script
 from ..state.records import Instance
 from ..state.store import State
 

@@ -21,9 +21,9 @@ from .. import asking
 from ..catalogues import fields
 from ..catalogues.providers import change
 from ..catalogues.questions import Questions
-from ..hosts import login_of
 from ..problems import Problem
 from ..progress import Progress
+from ..ssh.openssh import login_of
 from ..state.lookup import Lookup
 from ..state.records import Provider, provider_scope
 from . import stages as onboarding

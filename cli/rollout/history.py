@@ -5,9 +5,8 @@ from __future__ import annotations
 from pyinfra_hermes.facts.receipts import Receipt, merged, read
 from pyinfra_hermes.facts.script import receipts_of
 
-from ..hosts import login_of
 from ..problems import Problem
-from ..ssh.openssh import run_script
+from ..ssh.openssh import login_of, run_script
 from ..state import receipts
 from ..state.store import State
 

@@ -12,15 +12,14 @@ from pyinfra_hermes.facts.observation import Observation
 from pyinfra_hermes.facts.script import END, sizes_of
 
 from ..acting import run
-from ..fleet import observe_host_of
-from ..hosts import login_of
 from ..problems import Problem
 from ..progress import Progress
 from ..specification import specification
-from ..ssh.openssh import run_script
+from ..ssh.openssh import login_of, run_script
 from ..state.lookup import Lookup
 from ..state.records import Host, Instance
 from ..state.store import State
+from ..surveying import observe_host_of
 
 #: Measuring reads every folder of a release.
 _SECONDS = 120

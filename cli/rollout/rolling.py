@@ -17,12 +17,12 @@ from pyinfra_hermes.deploys.model.upgrading import Plan, rendered_changes
 
 from ..acting import problem_of
 from ..exits import Exit
-from ..hosts import login_of
 from ..onboarding import stages as onboarding
 from ..problems import Problem
 from ..progress import Progress
 from ..reverting import has_gone_back, keep_receipts, settled
 from ..specification import digest, secrets_of, specification
+from ..ssh.openssh import login_of
 from ..state.errors import StateError
 from ..state.lookup import Lookup
 from ..state.records import Applied, Instance

@@ -15,17 +15,16 @@ from pyinfra_hermes.facts.snapshots import Snapshot
 
 from .. import asking
 from ..exits import Exit
-from ..fleet import observe_host_of
-from ..hosts import login_of
 from ..onboarding.configuring import installed
 from ..output import emit, pairs, say
 from ..problems import Problem
 from ..reverting import go_back
-from ..ssh.openssh import run_script
+from ..ssh.openssh import login_of, run_script
 from ..state import receipts
 from ..state.lookup import Lookup
 from ..state.records import Instance
 from ..state.store import State
+from ..surveying import observe_host_of
 from .rolling import Job, Options, Outcome, carry_out, follow_back, job
 
 

@@ -29,9 +29,8 @@ from pyinfra_hermes.facts.sessions import (
 )
 
 from ..exits import Exit
-from ..hosts import login_of
 from ..problems import Problem
-from ..ssh.openssh import Login, explain
+from ..ssh.openssh import Login, explain, login_of
 from ..state.lookup import Lookup
 from ..state.records import Instance, integration_scope, provider_scope
 from ..state.store import State

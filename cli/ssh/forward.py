@@ -19,12 +19,11 @@ from typing import IO, Self
 from pyinfra_hermes.facts.script import END, answer_about_journal, await_start
 
 from ..exits import Exit
-from ..hosts import login_of
 from ..output import plain
 from ..problems import Problem
 from ..state.records import Instance
 from ..state.store import State
-from .openssh import Login, explain
+from .openssh import Login, explain, login_of
 
 #: Seconds that an agent which is just starting is waited for.
 _START_SECONDS = 120

@@ -15,6 +15,7 @@ from ..exits import Exit
 from ..problems import Problem
 from ..state.known_hosts import Entry, HostKey, entry_name, look_up_in
 from ..state.records import Host
+from ..state.store import State
 from . import bounded
 
 _CONNECT_SECONDS = 10
@@ -90,6 +91,11 @@ class Login:
     def as_root(self, script: str = "sh -s") -> str:
         """Return a remote command that runs as root; what it must not show comes on its standard input."""
         return f"sudo -n {script}" if self.needs_sudo else script
+
+
+def login_of(state: State, host: Host) -> Login:
+    """Return how a host on record is reached."""
+    return Login.of(host, state.directory.known_hosts)
 
 
 def run_script(

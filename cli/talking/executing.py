@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from ..exits import Exit
-from ..hosts import login_of
 from ..problems import Problem
-from ..ssh.openssh import Login, explain
+from ..ssh.openssh import Login, explain, login_of
 from ..state.records import Instance
 from ..state.store import State
 from .neutral import Neutraliser

@@ -22,11 +22,10 @@ import click
 from pyinfra_hermes.facts.script import journal_functions
 
 from ..exits import Exit
-from ..hosts import login_of
 from ..output import plain
 from ..problems import Problem
 from ..specification import secrets_of
-from ..ssh.openssh import Login, LoginRefused, NoRoot, NotTrusted, explain
+from ..ssh.openssh import Login, LoginRefused, NoRoot, NotTrusted, explain, login_of
 from ..state.errors import StateError
 from ..state.lookup import Lookup
 from ..state.records import Instance

@@ -23,7 +23,7 @@ HOST, AGENT = "wolf-i", "maurice"
 _ENGINE = f"""
 import json
 from pyinfra_hermes.cli.engine import Session
-from pyinfra_hermes.cli.hosts import login_of
+from pyinfra_hermes.cli.ssh.openssh import login_of
 from pyinfra_hermes.cli.specification import secrets_of, specification
 from pyinfra_hermes.cli.state.store import State
 from pyinfra_hermes.deploys.configure import configure

@@ -45,7 +45,7 @@ _TOKEN = f"MTIzNDU2Nzg5MDEyMzQ1Njc4.Gfleet.{'fleet' * 7}abc"
 # Everything on record is made on the first host: over one connection, and with the conversation of the proof left out.
 _MAKE = """
 from pyinfra_hermes.cli.engine import Session
-from pyinfra_hermes.cli.hosts import login_of
+from pyinfra_hermes.cli.ssh.openssh import login_of
 from pyinfra_hermes.cli.specification import secrets_of, specification
 from pyinfra_hermes.cli.state.store import State
 from pyinfra_hermes.deploys.configure import configure

@@ -23,7 +23,7 @@ _AT_HOME = 'mount --bind "$1" /etc/passwd && shift && exec "$@"'
 _ENGINE = """
 import sys
 from pyinfra_hermes.cli.engine import Session, check
-from pyinfra_hermes.cli.hosts import login_of
+from pyinfra_hermes.cli.ssh.openssh import login_of
 from pyinfra_hermes.cli.main import show
 from pyinfra_hermes.cli.problems import Problem
 from pyinfra_hermes.cli.state.store import State

@@ -1,0 +1,57 @@
+"""Hosts asked how their agents are, side by side over OpenSSH, with the very script that the deploys observe with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from pyinfra_hermes.facts.observation import Observation, parse
+from pyinfra_hermes.facts.script import observe_agents
+
+from .problems import Problem
+from .ssh.openssh import login_of, run_script
+from .state.lookup import Lookup
+from .state.records import Host, Instance
+from .state.store import State
+
+if TYPE_CHECKING:
+    from .fleet import Fleet
+
+_SECONDS = 15
+#: A dead host must not keep the others' states from the reader for long.
+_CONNECT_SECONDS = 4
+_HOSTS_AT_ONCE = 32
+
+
+def observe_host_of(state: State, host: Host) -> Observation:
+    """Ask one host about all its agents. Raises :class:`Problem`."""
+    script = observe_agents(host.agents)
+    answer = run_script(login_of(state, host), script, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS)
+    return parse(answer.split("\n"))
+
+
+def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance]) -> Fleet:
+    """
+    Ask the hosts of agents side by side, each once, and report on the agents.
+
+    A host that does not answer delays no other. What is typed so that a passphrase would be asked for is left unknown.
+    """
+    chosen = list(wanted)
+    hosts = {instance.host.name: instance.host for instance in chosen}
+
+    def ask(host: Host) -> Observation | Problem:
+        try:
+            return observe_host_of(state, host)
+        except Problem as problem:
+            return problem
+        except ValueError as error:
+            return Problem(f"{host.name}: its answer cannot be read: {error}", f"clm host check {host.name}")
+
+    with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
+        asked = {name: pool.submit(ask, host) for name, host in hosts.items()}
+        # What judges the answers takes a while to import: it does so while the hosts answer.
+        from .fleet import Fleet, report
+
+        answers = {name: answer.result() for name, answer in asked.items()}
+    return Fleet(answers, tuple(report(snapshot, each, answers[each.host.name]) for each in chosen))
