@@ -121,9 +121,13 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _print_anything() -> None:
-    """Let a terminal that has not all characters show others for them, instead of ending the command."""
+    """
+    Let a terminal that has not all characters show others for them, instead of ending the command.
+
+    Only a terminal: what goes into a file may be put back on a host from there.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict" and stream.isatty():
             stream.reconfigure(errors="replace")
 
 

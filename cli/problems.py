@@ -21,12 +21,24 @@ class Problem(Exception):
         self.exit = exit
 
 
+def _of_output(encoding: str) -> bool:
+    """Tell whether an encoding is the one of standard output, and not UTF-8, which has everything."""
+    import codecs
+
+    names = {codecs.lookup(encoding).name, codecs.lookup(sys.stdout.encoding or "utf-8").name}
+    return len(names) == 1 and names != {"utf-8"}
+
+
 def translate(error: Exception) -> Problem | None:
     """Turn an error of another room into a problem; None when it is a bug of ours."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed":
         return Problem("What was given holds bytes that are no UTF-8", "Say it in UTF-8: LC_ALL=C.UTF-8", Exit.USAGE)
+    if isinstance(error, UnicodeEncodeError) and _of_output(error.encoding):
+        missing = ascii(error.object[error.start])
+        what = f"Standard output is {error.encoding}, which has no {missing}: it was cut off before that"
+        return Problem(what, "Have it all in UTF-8: PYTHONIOENCODING=utf-8", Exit.FAILED)
     # Only a module that is loaded can have raised: looking it up here would cost every start.
     state = sys.modules.get("pyinfra_hermes.cli.state.errors")
     if state is not None and isinstance(error, state.StateError):

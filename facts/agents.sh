@@ -61,8 +61,11 @@ for name in $names; do
     IFS=: read -r _ _ uid gid comment home _ <<ENTRY
 ${entry:-:::::/home/$name}
 ENTRY
-    describe unit "$units/$service" dropins "$units/$service.d" home "$home" \
+    set -- unit "$units/$service" dropins "$units/$service.d" \
         pending_restart "$PENDING/$name.restart" pending_proof "$PENDING/$name.proof"
+    # An account that is not ours is none of our business: nothing of it is looked at.
+    [ -n "$entry" ] && [ "${comment%%,*}" != "$COMMENT" ] || set -- "$@" home "$home"
+    describe "$@"
     first before "$PENDING/$name.before"
     for record in "$PENDING/$name.snapshots"/*/meta; do
         first snapshot "$record"
@@ -92,7 +95,6 @@ SHOWN
     fi
     [ -n "$entry" ] || continue
     printf 'account %s\n' "$entry"
-    # An account that is not ours is none of our business: nothing of it is looked at.
     [ "${comment%%,*}" = "$COMMENT" ] || continue
     total=0 stray=0
     for pid in $(pgrep -U "$uid"); do

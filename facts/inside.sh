@@ -4,12 +4,15 @@ home=$1 python=$2 port=$3 hermes=$1/.hermes line_end='
 '
 describe hermes "$hermes" env "$hermes/.env" config "$hermes/config.yaml" memories "$hermes/memories" \
     soul "$hermes/SOUL.md" state_db "$hermes/state.db" code "$hermes/code" credentials "$hermes/credentials"
+# What describe does for one path takes the longer, the more there are: some at a time.
 set --
 for file in "$hermes"/credentials/*; do
     case ${file##*/} in *[!a-z0-9._-]*) ;; *) set -- "$@" "credentials/${file##*/}" "$file" ;; esac
+    [ $# -lt 32 ] || { describe "$@"; set --; }
 done
 for file in "$hermes"/mcp-tokens/*.json; do
     case ${file##*/} in *[!A-Za-z0-9._-]*) ;; *) set -- "$@" "mcp-tokens/${file##*/}" "$file" ;; esac
+    [ $# -lt 32 ] || { describe "$@"; set --; }
 done
 describe "$@"
 

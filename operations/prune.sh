@@ -8,7 +8,9 @@ exec 9>"$releases/.lock" || exit 1
 flock -w 60 9 || { echo "an installation holds $releases/.lock" >&2; exit 1; }
 # What builds and removals that were killed left behind; we hold the lock, so nobody works on it.
 for left in "$releases"/*/ "$releases"/.build.*/; do
-    [ ! -d "$left" ] || [ -f "$left/RELEASE" ] || rm -rf --one-file-system -- "${left%/}"
+    left=${left%/}
+    [ -d "$left" ] && [ ! -f "$left/RELEASE" ] || continue
+    grep -qsF "/${left##*/}/venv/bin/hermes" /etc/systemd/system/hermes-*.service || rm -rf --one-file-system -- "$left"
 done
 ended=0
 for each in "$@"; do

@@ -1,4 +1,4 @@
-"""Stop, start, another model, remove."""
+"""Stop, start, another model, memory, remove."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ def measure(world: World, runs: int) -> Section:
     """One host, whose release stays; every round has two new agents, one of which is stopped before it is removed."""
     [host] = world.equipped(1)
     desk = world.desk(host)
+    text = desk.folder / "user.md"
+    write = ("agent", "memory", "write", "maurice", "USER.md", "--replace", "--file", str(text))
     rounds: list[dict[str, float]] = []
     for number in range(runs):
         for agent in ("maurice", "agnes"):
@@ -30,6 +32,9 @@ def measure(world: World, runs: int) -> Section:
             seconds["model"] = desk.clm("agent", "configure", "maurice", "--model", f"stand-in-{number}")
         seconds["model's daemon"] = started["start"]
         wait_until_idle()
+        text.write_text(f"Round {number}.")
+        seconds["memory write"] = desk.clm(*write)
+        seconds["memory read"] = desk.clm("agent", "memory", "read", "maurice", "USER.md")
         desk.clm("agent", "stop", "agnes")
         order = [("running", "maurice"), ("stopped", "agnes")]
         for kind, agent in order if number % 2 else reversed(order):
@@ -41,13 +46,15 @@ def measure(world: World, runs: int) -> Section:
         "start": desk.probe("clm", "agent", "start", "maurice"),
         "start again": desk.probe("clm", "agent", "start", "maurice"),
         "model": desk.probe("clm", "agent", "configure", "maurice", "--model", "stand-in"),
+        "memory write": desk.probe("clm", *write),
+        "memory read": desk.probe("clm", "agent", "memory", "read", "maurice", "USER.md"),
         "remove": desk.probe("clm", "agent", "remove", "maurice", "--yes"),
     }
     world.remove(host)
 
     series = collect(rounds)
     section = Section(
-        "Stop, start, another model, remove",
+        "Stop, start, another model, memory, remove",
         "`clm`, whole processes. *The daemon alone* is `systemctl stop` and `systemctl start` on the host, nobody in "
         "between; a start ends when the port listens. Inside our commands the daemon's part is from its unit's "
         "ActiveEnter until its port listens, seen on the host.",
@@ -64,6 +71,8 @@ def measure(world: World, runs: int) -> Section:
         Row("`clm agent start`, it runs already", series["start again"], "", counts["start again"]),
         Row("`clm agent configure --model M`, restart and conversation", model, "", counts["model"]),
         Row("- of it not the daemon's own start", model - series["model's daemon"]),
+        Row("`clm agent memory write`", series["memory write"], "", counts["memory write"]),
+        Row("`clm agent memory read`", series["memory read"], "", counts["memory read"]),
         Row("`clm agent remove`, it runs", series["remove running"], "", counts["remove"]),
         Row("`clm agent remove`, it is stopped", series["remove stopped"]),
     ]

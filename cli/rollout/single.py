@@ -94,8 +94,8 @@ def rollback(wanted: Wanted) -> Outcome | None:
         from .. import engine  # noqa: F401 - patches gevent, before anything opens a socket
 
         go_back(state, instance, "it was cut off", wanted.options.verbose)
-        follow_back(state, instance, found.release, wanted.options)
         click.echo(f"Agent {wanted.agent} serves on what it had.")
+        follow_back(state, instance, found.release, wanted.options)
         if (aside := _kept_aside(state, instance, found.at)) is not None:
             click.echo(f"Its conversations since then are kept on {host.name}, in {aside}")
         return None
@@ -210,6 +210,7 @@ def _kept_aside(state: State, instance: Instance, since: str = "") -> str | None
         listed = run_script(login_of(state, instance.host), f"ls -1 -- {home}\n", seconds=15)
     except Problem:
         return None
-    matches = (re.fullmatch(r"state\.db\.of-.+-(\d{8}T\d{6}Z)", name) for name in listed.split("\n"))
+    # The agent may have made others, with whatever in their names.
+    matches = (re.fullmatch(r"state\.db\.of-(?:v[0-9.]+|unknown)-(\d{8}T\d{6}Z)", name) for name in listed.split("\n"))
     found = sorted((match[1], f"{home}/{match[0]}") for match in matches if match and match[1] >= earliest)
     return " and ".join(path for _, path in (found if since else found[-1:])) or None

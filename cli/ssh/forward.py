@@ -129,7 +129,9 @@ class Way:
 
     def journal(self, lines: int = 60) -> list[str]:
         """Return what the agent's journal got since :meth:`mark`, without credentials; nothing when it is cut off."""
-        return [plain(line) for line in self._answer(f"since {lines}", END) if line != END]
+        found = self._answer(f"since {lines}", END)
+        # A mark that was answered too late comes before the lines.
+        return [plain(line) for line in found if line != END and not line.startswith("marked ")]
 
     def end(self) -> Problem:
         """Say why the connection has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import select
@@ -40,6 +41,8 @@ _LONGEST_PAUSE = 30.0
 _REACHED = "reached"
 #: How much is read that nobody has looked at yet: a terminal that is stopped must not fill our memory.
 _MOST_WAITING = 1000
+#: How much later than it was asked a host that is reached anew begins to look back, at most.
+_LOGIN_SECONDS = 15
 _KEEPALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 
 
@@ -262,7 +265,7 @@ class _Reader:
                     process.stdin.close()
             reached = process.stdout.readline().strip() == _REACHED
             if reached:
-                self._reached = self._reached or time.monotonic()
+                self._reached = self._reached or _now()
                 yield None
             for line in process.stdout:
                 if self._wanted.file is not None:
@@ -286,8 +289,13 @@ class _Reader:
             raise explain(self._login, status, said)
 
     def _seconds(self) -> int | None:
-        """How long it is followed already; nothing of before is wanted when it is read anew."""
-        return None if self._reached is None else int(time.monotonic() - self._reached)
+        """How long it is followed already, rather too long; nothing of before is wanted when it is read anew."""
+        return None if self._reached is None else math.ceil(_now() - self._reached) + _LOGIN_SECONDS
+
+
+def _now() -> float:
+    """Return seconds of a clock that goes on while this machine sleeps, as the host's does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
 
 
 class _Printer:

@@ -96,7 +96,7 @@ def test_no_secret_can_be_a_flags_value() -> None:
 
 def test_help_says_which_entries_an_option_is_for() -> None:
     shown = run("--help").output
-    assert "Word: a word; another." in " ".join(shown.split())
+    assert "Word: each type has its own, see types." in " ".join(shown.split())
     assert "Count: a number. [everything]" in " ".join(shown.split())
 
 

@@ -123,3 +123,14 @@ def test_batches_begin_with_one_and_have_a_host_once(hosts: list[str], size: int
     assert sorted(job.number for batch in found for job in batch) == list(range(len(jobs)))
     assert all(len({job.host for job in batch}) == len(batch) <= size for batch in found)
     assert [job.number for job in found[0]] == [0] if jobs else found == []
+
+
+def test_only_files_of_ours_are_named_as_put_aside(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = "state.db.of-\x1b]0;owned\x07-99991231T235959Z"
+    older, newer = "state.db.of-v2026.7.20-20261122T101500Z", "state.db.of-unknown-20261123T101500Z"
+    monkeypatch.setattr(single, "run_script", lambda *_, **__: f"{newer}\n{planted}\nstate.db\n{older}\n")
+    state = State.open(person.state)
+    instance = state.read().agent("maurice")
+    home = "/home/maurice/.hermes"
+    assert single._kept_aside(state, instance) == f"{home}/{newer}"
+    assert single._kept_aside(state, instance, "2026-11-22T10:00:00Z") == f"{home}/{older} and {home}/{newer}"

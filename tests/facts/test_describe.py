@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
-DESCRIBE = resources.files("pyinfra_hermes.facts").joinpath("describe.sh").read_text(encoding="utf-8")
+DESCRIBE, INSIDE = (
+    resources.files("pyinfra_hermes.facts").joinpath(name).read_text(encoding="utf-8")
+    for name in ("describe.sh", "inside.sh")
+)
 
 
 def described(shell: str, **paths: Path) -> dict[str, list[str]]:
@@ -66,3 +69,18 @@ def test_one_that_cannot_be_hashed_hides_no_other(shell: str, tmp_path: Path) ->
     found = described(shell, odd=Path("/proc/self/mem"), text=tmp_path / "text")
     assert found["text"][-1] == hashlib.sha256(b"one\n").hexdigest()
     assert found["odd"][-1] == "-"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_hundreds_of_credentials_are_told_of_in_the_time_that_there_is(shell: str, tmp_path: Path) -> None:
+    hermes = tmp_path / ".hermes"
+    for folder in ("credentials", "mcp-tokens"):
+        (hermes / folder).mkdir(parents=True)
+        for number in range(150):
+            (hermes / folder / f"{number}.json").touch()
+    (hermes / "credentials" / "what | is | this").touch()
+    command = [shell, "-c", DESCRIBE + INSIDE, "sh", str(tmp_path), "/nonexistent", "0"]
+    # Root gives it so long, see agents.sh; with one call for all of them it takes more than a minute.
+    said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    assert sum(line.startswith("path credentials/") for line in said.splitlines()) == 150
+    assert sum(line.startswith("path mcp-tokens/") for line in said.splitlines()) == 150

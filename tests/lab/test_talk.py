@@ -323,12 +323,12 @@ def test_a_shell_at_the_terminal(person: Person, eve: Machine) -> None:
 
 def test_a_host_that_forbids_forwards_is_told_of_as_such(person: Person, eve: Machine) -> None:
     # sshd takes the connection, closes what comes through it, and says nothing.
-    eve.ssh("sed -i '1i AllowTcpForwarding no' /etc/ssh/sshd_config; systemctl reload ssh")
+    eve.ssh("sed -i '1i AllowTcpForwarding no' /etc/ssh/sshd_config; systemctl restart ssh")
     try:
         said = person.clm("agent", "tunnel", "eve", code=Exit.UNREACHABLE)
         said.has("box does not pass connections on to agent eve", "AllowTcpForwarding local")
     finally:
-        eve.ssh("sed -i 1d /etc/ssh/sshd_config; systemctl reload ssh")
+        eve.ssh("sed -i 1d /etc/ssh/sshd_config; systemctl restart ssh")
 
 
 def test_who_is_not_there_is_told_before_or_by_the_host(person: Person, eve: Machine) -> None:
