@@ -8,7 +8,9 @@ if not monkey.is_module_patched("socket"):
     monkey.patch_all()
 
 import logging
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -428,6 +430,25 @@ sshclient.HostKeys = _HostKeys  # type: ignore[misc]
 
 # Ctrl-C is told once, in a sentence; gevent would show it with a traceback first.
 gevent.hub.Hub.NOT_ERROR = (*gevent.hub.Hub.NOT_ERROR, KeyboardInterrupt)
+
+
+def _interrupted(number: int, frame: object) -> None:
+    """
+    Have Ctrl-C end the command, whichever greenlet it comes in.
+
+    In paramiko's own it would end that one alone: the command would go on with a connection that is dead.
+    """
+    hub = gevent.get_hub()
+    if gevent.getcurrent() in (hub, hub.parent):
+        raise KeyboardInterrupt
+    hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt)
+
+
+if (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+):
+    signal.signal(signal.SIGINT, _interrupted)
 
 
 class _Log(logging.Handler):
