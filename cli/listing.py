@@ -45,7 +45,7 @@ def notes(fleet: Fleet, reports: Sequence[Report]) -> list[str]:
         if each.drift and each.state != "drifted":
             parts.append(f"drifted: {', '.join(each.drift)}")
         if each.seen is not None and each.seen.cut:
-            parts.append("its files say more than was read")
+            parts.append("its files were not read to their end")
         who = host.name if each.state == "unreachable" else f"{host.name}/{agent.name}"
         if not parts or who in said:
             continue

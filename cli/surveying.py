@@ -10,6 +10,7 @@ from pyinfra_hermes.facts.observation import Observation, parse
 from pyinfra_hermes.facts.script import observe_agents
 
 from .problems import Problem
+from .remembering import Remembered
 from .ssh.openssh import login_of, run_script
 from .state.lookup import Lookup
 from .state.records import Host, Instance
@@ -26,9 +27,21 @@ _HOSTS_AT_ONCE = 32
 
 def observe_host_of(state: State, host: Host) -> Observation:
     """Ask one host about all its agents. Raises :class:`Problem`."""
-    script = observe_agents(host.agents)
+    return parse(_asked(state, host, observe_agents(host.agents)))
+
+
+def _asked(state: State, host: Host, script: str) -> list[str]:
     answer = run_script(login_of(state, host), script, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS)
-    return parse(answer.split("\n"))
+    return answer.split("\n")
+
+
+def _glance(state: State, host: Host) -> Observation:
+    """Ask one host about all its agents for no more than a report tells, and for nothing that it told before."""
+    remembered = Remembered(state, host)
+    known = remembered.contents
+    observed = parse(_asked(state, host, observe_agents(host.agents, thorough=False, known=known)), known)
+    remembered.keep(observed)
+    return observed
 
 
 def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance]) -> Fleet:
@@ -42,7 +55,7 @@ def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance]) -> Fleet:
 
     def ask(host: Host) -> Observation | Problem:
         try:
-            return observe_host_of(state, host)
+            return _glance(state, host)
         except Problem as problem:
             return problem
         except ValueError as error:

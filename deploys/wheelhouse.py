@@ -18,6 +18,8 @@ from typing import Protocol
 
 from pyinfra_hermes.operations.wheels import NoWheels
 
+from . import caching
+
 # pip takes every tag by itself. glibc 2.34 is older than what any listed platform has.
 _GLIBC = range(5, 35)
 
@@ -154,7 +156,7 @@ class Wheelhouse:
         name = hashlib.sha256(wanted.requirements().encode()).hexdigest()[:8]
         if wanted.source is not None:
             name += f"-{wanted.source.sha256[:8]}"
-        return (self.cache or default_cache()) / f"{wanted.tag}-{name}-py{python}-{arch}.tar"
+        return (self.cache or caching.folder("wheels")) / f"{wanted.tag}-{name}-py{python}-{arch}.tar"
 
     def _build(self, wanted: Locked, python: str, arch: str, target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".wheels-") as work:
@@ -246,13 +248,6 @@ def sha256_of(file: Path) -> str:
     """Return the digest of a file."""
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def default_cache() -> Path:
-    """Return the folder that keeps what was fetched, whether it is there or not."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
-    return root / "pyinfra-hermes" / "wheels"
 
 
 @contextmanager

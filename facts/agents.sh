@@ -21,32 +21,61 @@ in_unit() {
     done <"/proc/$1/cgroup"
     return 1
 } 2>/dev/null
-names=$(
-    {
-        for name in "$@"; do printf '%s\n' "$name"; done
-        getent passwd | awk -F: -v c="$COMMENT" '$5 == c || index($5, c ",") == 1 {print $1}'
-        for unit in "$units"/hermes-*.service; do
-            [ -f "$unit" ] && IFS= read -r line <"$unit" && [ "$line" = "$HEADER" ] || continue
-            unit=${unit##*/hermes-}
-            printf '%s\n' "${unit%.service}"
-        done
-    } | while IFS= read -r name; do
-        case $name in '' | [!a-z]* | *[!a-z0-9_-]*) ;; *) [ ${#name} -gt 32 ] || printf '%s\n' "$name" ;; esac
-    done | sort -u
-)
+# note NAME: one more name to report on, when it can be one and is not noted yet.
+note() {
+    case $1 in '' | [!a-z]* | *[!a-z0-9_-]*) return 0 ;; esac
+    case $names in *" $1 "*) return 0 ;; esac
+    [ ${#1} -gt 32 ] || names="$names$1 "
+}
+# account NAME: set entry to its line of passwd(5), or to nothing, and the variables to the parts of it.
+account() {
+    entry=${accounts#*"$line_end$1:"}
+    if [ "$entry" = "$accounts" ]; then entry=; else entry=$1:${entry%%"$line_end"*}; fi
+    IFS=: read -r _ _ uid gid comment home _ <<ENTRY
+${entry:-:::::/home/$1}
+ENTRY
+    # One that is not ours is none of our business: nothing of it is looked at.
+    ours=no
+    [ -z "$entry" ] || [ "${comment%%,*}" != "$COMMENT" ] || ours=yes
+}
+names=' '
+for name in "$@"; do note "$name"; done
+set --
+# Accounts of ours are made by useradd(8), in the file; a directory of thousands need not be asked for all that it has.
+accounts=$line_end$(grep -F ":$COMMENT" /etc/passwd)$line_end
+while IFS=: read -r name _ _ _ comment _; do
+    [ "${comment%%,*}" != "$COMMENT" ] || note "$name"
+done <<ACCOUNTS
+$accounts
+ACCOUNTS
+for unit in "$units"/hermes-*.service; do
+    [ -f "$unit" ] && IFS= read -r line <"$unit" && [ "$line" = "$HEADER" ] || continue
+    unit=${unit##*/hermes-}
+    note "${unit%.service}"
+done
 
-# One ss(8) for all agents: "listener ADDRESS PORT PID" a line.
-listeners=$(ss -Hltnp 2>/dev/null | awk '{
-    n = split($4, part, ":"); pid = 0
-    if (match($0, /pid=[0-9]+/)) pid = substr($0, RSTART + 4, RLENGTH - 4)
-    print "listener", substr($4, 1, length($4) - length(part[n]) - 1), part[n], pid
-}')
+# One ss(8) for all agents: "listener ADDRESS PORT PID" a line. An agent gives its processes their names, so what stands
+# between quotation marks may be anything, a line end too: only after the last name there is none of it.
+sockets=$(ss -Hltnp 2>/dev/null)
+listeners=$(while read -r state _ _ own _ users; do
+    number=${own##*:} pid=${users##*,pid=}
+    case $state/$number in LISTEN/ | LISTEN/*[!0-9]*) continue ;; LISTEN/*) ;; *) continue ;; esac
+    pid=${pid%%,*}
+    case $pid in '' | *[!0-9]*) pid=0 ;; esac
+    printf 'listener %s %s %s\n' "${own%:*}" "$number" "$pid"
+done <<SOCKETS
+$sockets
+SOCKETS
+)
 [ -z "$listeners" ] || printf '%s\n' "$listeners"
-describe slice "$units/hermes.slice"
-# What the agents' own files say is gathered side by side: one that hangs must not hide its neighbours. Each has a file in
-# memory, with an end: an agent must not be able to fill the memory of whoever asks.
-parts=$(mktemp -d /run/pyinfra-hermes.XXXXXX 2>/dev/null || mktemp -d) || exit 1
-trap 'rm -rf "$parts"' EXIT
+# shared PID: lines of the same kind for what a process holds together with others; where it is, no name is told.
+shared() {
+    held=$(readlink "/proc/$1/fd/"* 2>/dev/null)
+    ss -Hltne 2>/dev/null | while read -r _ _ _ own _ rest; do
+        inode=${rest#*ino:} inode=${inode%% *}
+        case $held in *"socket:[$inode]"*) printf 'listener %s %s %s\n' "${own%:*}" "${own##*:}" "$1" ;; esac
+    done
+}
 for release in "$RELEASES"/*/RELEASE; do
     first release "$release"
 done
@@ -54,18 +83,52 @@ for tool in "$TOOLS"/*/TOOL; do
     first tool "$tool"
 done
 
+set -- slice "$units/hermes.slice"
+services=
+for name in $names; do
+    service=hermes-$name.service
+    case $accounts in *"$line_end$name:"*) ;; *) accounts=$accounts$(getent passwd "$name")$line_end ;; esac
+    account "$name"
+    set -- "$@" "$name/unit" "$units/$service" "$name/dropins" "$units/$service.d" \
+        "$name/pending_restart" "$PENDING/$name.restart" "$name/pending_proof" "$PENDING/$name.proof"
+    [ -n "$entry" ] && [ $ours = no ] || set -- "$@" "$name/home" "$home"
+    [ ! -f "$units/$service" ] || services="$services $service"
+done
+describe "$@"
+# One systemctl(1) for all, too: a block of lines for each unit. Times in UTC: those of the daemon itself are, and are
+# compared with them.
+shown=
+[ -z "$services" ] || shown=$(TZ=UTC systemctl show $services -p Id,LoadState,ActiveState,SubState,UnitFileState,NRestarts \
+    -p Result,ExecMainStatus,MainPID,NeedDaemonReload,MemoryCurrent,MemoryHigh,MemoryMax,TasksCurrent,TasksMax,CPUUsageNSec \
+    -p ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,StateChangeTimestamp 2>/dev/null)
+shown=$line_end$line_end$shown$line_end$line_end
+
+# What the agents' own files say is gathered side by side: one that hangs must not hide its neighbours. Where there are
+# several, each has a file in memory. All have an end: an agent must not be able to fill the memory of whoever asks.
+parts=
+case $names in
+    *' '*' '*' '*)
+        # Nobody but root writes there.
+        umask 077
+        parts=/run/pyinfra-hermes.$$
+        true 2>/dev/null >"$parts" || parts=$(mktemp) || exit 1
+        trap 'rm -f "$parts" "$parts".*' EXIT
+        ;;
+esac
+# look: lines of what the agent's own files say. The agent may stop what runs as itself, keep it from ending, or have a
+# process of its own keep the pipe open: it is root that ends this, and that stops reading.
+look() {
+    timeout -k 1 10 setpriv --reuid="$uid" --regid="$gid" --clear-groups --inh-caps=-all --no-new-privs --reset-env \
+        sh -c "cd / && $INSIDE" sh "$home" "$bin/python" "${port:-0}" "$CONTENTS" "$known" </dev/null 2>/dev/null |
+        timeout -k 1 11 head -c "$MOST" | sed 's/[^\t -~]/?/g; s/^/own /'
+    # An empty line after one that was not cut in the middle.
+    echo
+}
+asked=
 for name in $names; do
     printf 'agent %s\n' "$name"
     service=hermes-$name.service
-    entry=$(getent passwd "$name") || entry=
-    IFS=: read -r _ _ uid gid comment home _ <<ENTRY
-${entry:-:::::/home/$name}
-ENTRY
-    set -- unit "$units/$service" dropins "$units/$service.d" \
-        pending_restart "$PENDING/$name.restart" pending_proof "$PENDING/$name.proof"
-    # An account that is not ours is none of our business: nothing of it is looked at.
-    [ -n "$entry" ] && [ "${comment%%,*}" != "$COMMENT" ] || set -- "$@" home "$home"
-    describe "$@"
+    account "$name"
     first before "$PENDING/$name.before"
     for record in "$PENDING/$name.snapshots"/*/meta; do
         first snapshot "$record"
@@ -81,45 +144,71 @@ ENTRY
             "$(head -n 1 "$PENDING/$name.installer/release" 2>/dev/null)" "$(head -n 1 "$PENDING/$name.installer/result" 2>/dev/null)"
     fi
     [ -e "/var/lib/systemd/linger/$name" ] && echo 'linger yes'
+    main=0 active= bin=
     if [ -f "$units/$service" ]; then
-        # Times in UTC: those of the daemon itself are, and are compared with them.
-        shown=$(TZ=UTC systemctl show "$service" -p LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,ExecMainStatus \
-            -p MainPID,NeedDaemonReload,MemoryCurrent,MemoryHigh,MemoryMax,TasksCurrent,TasksMax,CPUUsageNSec \
-            -p ActiveEnterTimestamp,ActiveEnterTimestampMonotonic,StateChangeTimestamp 2>/dev/null)
-        while IFS= read -r line; do printf 'unit %s\n' "$line"; done <<SHOWN
-$shown
-SHOWN
-        main=${shown#*MainPID=} main=${main%%"$line_end"*}
-    else
-        main=0
+        block=${shown%%"${line_end}Id=$service$line_end"*}
+        after=${shown#"$block"}
+        block=${block##*"$line_end$line_end"}$line_end${after%%"$line_end$line_end"*}
+        while IFS= read -r line; do
+            case $line in
+                '') continue ;;
+                MainPID=*) main=${line#*=} ;;
+                ActiveState=*) active=${line#*=} ;;
+            esac
+            printf 'unit %s\n' "$line"
+        done <<BLOCK
+$block
+BLOCK
+        while IFS= read -r line; do
+            case $line in
+                ExecStart=*' '/*/hermes' gateway run')
+                    bin=${line%/hermes gateway run} bin=${bin##* }
+                    break
+                    ;;
+            esac
+        done <"$units/$service"
     fi
     [ -n "$entry" ] || continue
     printf 'account %s\n' "$entry"
-    [ "${comment%%,*}" = "$COMMENT" ] || continue
-    total=0 stray=0
-    for pid in $(pgrep -U "$uid"); do
-        total=$((total + 1))
-        in_unit "$pid" || stray=$((stray + 1))
-    done
-    printf 'processes %s %s\n' "$total" "$stray"
-    bin=$(sed -n 's|^ExecStart=.* \(/[^ ]*\)/hermes gateway run$|\1|p' "$units/$service" 2>/dev/null)
+    [ $ours = yes ] || continue
+    if [ "$THOROUGH" = yes ] || [ "$active" != active ]; then
+        total=0 stray=0
+        for pid in $(pgrep -U "$uid"); do
+            total=$((total + 1))
+            in_unit "$pid" || stray=$((stray + 1))
+        done
+        printf 'processes %s %s\n' "$total" "$stray"
+    fi
     release=${bin%/venv/bin}
     [ -z "$bin" ] || printf 'runs %s\n' "${release##*/}"
+    case $sockets in
+        *",pid=$main,"*)
+            case $listeners$line_end in
+                *" $main$line_end"*) ;;
+                *)
+                    more=$(shared "$main")
+                    [ -z "$more" ] || printf '%s\n' "$more"
+                    listeners=$listeners$line_end$more
+                    ;;
+            esac
+            ;;
+    esac
     port=
     while read -r _ _ number pid; do
         [ "$pid" != "$main" ] || [ "$pid" = 0 ] || { port=$number; break; }
     done <<LISTENERS
 $listeners
 LISTENERS
-    # The agent may stop what runs as itself, keep it from ending, or have a process of its own keep the pipe open: it is
-    # root that ends this, and that stops reading.
-    timeout -k 1 10 setpriv --reuid="$uid" --regid="$gid" --clear-groups --inh-caps=-all --no-new-privs \
-        env -i HOME="$home" PATH="$PATH" LC_ALL=C CONTENTS="$CONTENTS" \
-        sh -c "cd / && $INSIDE" sh "$home" "$bin/python" "${port:-0}" </dev/null 2>/dev/null |
-        timeout -k 1 11 cat |
-        tr '\000-\010\013-\037\177-\377' '?' | own "$MOST" >"$parts/$name" &
+    known=${KNOWN#*"$line_end$name "}
+    if [ "$known" = "$KNOWN" ]; then known=; else known=${known%%"$line_end"*}; fi
+    if [ -z "$parts" ]; then
+        look
+    else
+        { printf 'agent %s\n' "$name" && look; } >"$parts.$name" &
+        asked="$asked $parts.$name"
+    fi
 done
-wait
-for name in $names; do
-    [ ! -s "$parts/$name" ] || { printf 'agent %s\n' "$name" && cat "$parts/$name"; }
-done
+if [ -n "$asked" ]; then
+    wait
+    cat $asked
+fi

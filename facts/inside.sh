@@ -1,9 +1,25 @@
 # What lies in an agent's home, read as the agent. Arguments: home, python of its release, and the port to ask, or 0
-# when the process that holds the port is not known to be this agent's: its key is sent to nobody else.
-home=$1 python=$2 port=$3 hermes=$1/.hermes line_end='
+# when the process that holds the port is not known to be this agent's: its key is sent to nobody else; contents.py.txt;
+# and the line of digests that it ended with when its answer was remembered, or nothing.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH LC_ALL
+home=$1 python=$2 port=$3 contents=$4 known=$5 hermes=$1/.hermes line_end='
 '
 describe hermes "$hermes" env "$hermes/.env" config "$hermes/config.yaml" memories "$hermes/memories" \
-    soul "$hermes/SOUL.md" state_db "$hermes/state.db" code "$hermes/code" credentials "$hermes/credentials"
+    soul "$hermes/SOUL.md" state_db "$hermes/state.db" code "$hermes/code" credentials "$hermes/credentials" \
+    auth "$hermes/auth.json"
+digests=
+for file in config.yaml .env auth.json; do
+    digest=${sums%%"  $hermes/$file$line_end"*}
+    if [ "$digest" != "$sums" ]; then
+        digest=${digest##*"$line_end"}
+    elif [ -e "$hermes/$file" ]; then
+        digest=unknown
+    else
+        digest=-
+    fi
+    digests="$digests${digests:+ }$digest"
+done
 # What describe does for one path takes the longer, the more there are: some at a time.
 set --
 for file in "$hermes"/credentials/*; do
@@ -22,44 +38,38 @@ for program in "$hermes"/releases/*/venv/bin/hermes; do
     case ${program##*/} in *[!A-Za-z0-9.-]*) ;; *) printf 'tree %s\n' "${program##*/}" ;; esac
 done
 
-if [ -x "$python" ]; then
-    timeout 8 "$python" -I -c "$CONTENTS" "$hermes" 2>/dev/null || echo 'config_error cannot be read'
+# Starting Python is a third of what all of this costs.
+if [ "$digests" = "$known" ]; then
+    echo same
+elif [ -x "$python" ]; then
+    timeout 8 "$python" -I -c "$contents" "$hermes" 2>/dev/null || echo 'config_error cannot be read'
 fi
 
-[ -f "$hermes/.env" ] || exit 0
-found=$(sed -n -e 's/^API_SERVER_KEY=\([0-9a-f]\{64\}\)$/key \1/p' \
-    -e 's/^API_SERVER_PORT=\([0-9]\{1,5\}\)$/port \1/p' "$hermes/.env" 2>/dev/null)
 key='' env_key=invalid env_port=''
-case $found in *'key '*) key=${found##*key } key=${key%%"$line_end"*} env_key=valid ;; esac
-case $found in *'port '*) env_port=${found##*port } env_port=${env_port%%"$line_end"*} ;; esac
-printf 'env_port %s\nenv_key %s\n' "$env_port" "$env_key"
-
-# How the last question to its model ended, by the daemon's own log: "turn answered|failed TIME REASON". Nothing of the
-# text is told, but the HTTP status. What a user wrote is in that log, too, never where a line begins.
-head='^[-0-9]{10} [0-9:,]{12} [A-Z]+ (\[.[^]]*\] )*[A-Za-z_.]+: (\[.[^]]*\] )*'
-turn=
-[ ! -f "$hermes/logs/agent.log" ] || turn=$(tail -c 8388608 "$hermes/logs/agent.log" 2>/dev/null |
-    grep -aE "$head"'(API call #[0-9]+: |API call failed after [0-9]+ retries|Non-retryable client error)' | tail -n 1 | head -c 2000)
-if [ -n "$turn" ]; then
-    case $turn in
-        *'API call #'*) word=answered reason=- ;;
-        *[Cc]'onnection error'* | *'imed out'* | *'imeout'*) word=failed reason=connection ;;
-        *) word=failed reason=$(printf '%s\n' "$turn" | sed -nE 's/.*(HTTP|Error code:) ([0-9]{3}).*/\2/p' | head -n 1) ;;
-    esac
-    printf 'turn %s %s %s\n' "$word" "$(date -d "${turn%%,*}" +%s 2>/dev/null || echo 0)" "${reason:--}"
+if [ -f "$hermes/.env" ]; then
+    while IFS= read -r line || [ -n "$line" ]; do
+        value=${line#*=}
+        case $line in
+            API_SERVER_KEY=*[!0-9a-f]* | API_SERVER_PORT=*[!0-9]*) ;;
+            API_SERVER_KEY=*) [ ${#value} != 64 ] || key=$value env_key=valid ;;
+            API_SERVER_PORT=?*) [ ${#value} -gt 5 ] || env_port=$value ;;
+        esac
+    done 2>/dev/null <"$hermes/.env"
+    printf 'env_port %s\nenv_key %s\n' "$env_port" "$env_key"
+else
+    port=0
 fi
-[ "$port" != 0 ] || exit 0
 
 # "answer NAME STATUS BODY", the body on one line. The key reaches curl on its standard input. One that does not answer
 # the first question is not asked the others: that would be six more seconds.
 ask() { printf 'url = "http://127.0.0.1:%s%s"\nheader = "Authorization: Bearer %s"\nwrite-out = "\036%%{http_code} "\nmax-time = 3\n' "$port" "$1" "$key"; }
 set -- health
 [ -z "$key" ] || set -- health detailed models
-{
+[ "$port" = 0 ] || {
     printf 'silent\nfail-early\n'
     ask /health
     [ -z "$key" ] || { echo next && ask /health/detailed && echo next && ask /v1/models; }
-} | curl -q -K - 2>/dev/null | head -c 196608 | tr '\r\n\036' '  \n' | {
+} | curl -q -K - 2>/dev/null | tr '\r\n\036' '  \n' | {
     IFS= read -r body
     for name in "$@"; do
         IFS= read -r rest || [ -n "$rest" ] || break
@@ -67,3 +77,24 @@ set -- health
         body=${rest#* }
     done
 }
+
+# How the last question to its model ended, by the daemon's own log: "turn answered|failed TIME REASON". Nothing of the
+# text is told, but the HTTP status. What a user wrote is in that log, too, never where a line begins.
+head='^[-0-9]{10} [0-9:,]{12} [A-Z]+ (\[.[^]]*\] )*[A-Za-z_.]+: (\[.[^]]*\] )*'
+turn=
+[ ! -f "$hermes/logs/agent.log" ] || [ ! -s "$hermes/logs/agent.log" ] || turn=$(
+    grep -aE "$head"'(API call #[0-9]+: |API call failed after [0-9]+ retries|Non-retryable client error)' \
+        "$hermes/logs/agent.log" 2>/dev/null | tail -n 1
+)
+if [ -n "$turn" ]; then
+    # What was answered is no trouble, whenever it was.
+    at=0
+    case $turn in
+        *'API call #'*) word=answered reason=- ;;
+        *[Cc]'onnection error'* | *'imed out'* | *'imeout'*) word=failed reason=connection ;;
+        *) word=failed reason=$(printf '%s\n' "$turn" | sed -nE 's/.*(HTTP|Error code:) ([0-9]{3}).*/\2/p') ;;
+    esac
+    [ $word = answered ] || at=$(date -d "${turn%%,*}" +%s 2>/dev/null || echo 0)
+    printf 'turn %s %s %s\n' "$word" "$at" "${reason:--}"
+fi
+echo whole

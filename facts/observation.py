@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
+from .contents import Contents
 from .leaves import Difference, Json, KeyPath, difference, leaf_key
 from .receipts import Receipt
 from .script import ACCOUNT_COMMENT, END
@@ -24,7 +26,7 @@ class CutOff(ValueError):
 
 @dataclass(frozen=True)
 class HostState:
-    """What a host is and has."""
+    """What a host is, and what it has; the latter is empty after a look at agents that was not thorough."""
 
     uid: int
     os: str
@@ -122,7 +124,7 @@ class Turn:
     """How the last question to an agent's model ended, by the daemon's own log."""
 
     answered: bool
-    #: Seconds since the epoch, by the clock of the host; 0 when the log does not tell.
+    #: Seconds since the epoch, by the clock of the host; 0 for one that was answered, and when the log does not tell.
     at: int
     #: ``connection``, an HTTP status, or empty where the log tells neither.
     reason: str
@@ -177,7 +179,8 @@ class AgentState:
     name: str
     account: Account | None = None
     linger: bool = False
-    #: Processes of the account, and those of them outside the agent's unit.
+    #: Processes of the account, and those of them outside the agent's unit; 0 for an agent whose unit runs after a look
+    #: that was not thorough.
     processes: int = 0
     stray_processes: int = 0
     paths: Mapping[str, PathState] = field(default_factory=dict)
@@ -192,6 +195,8 @@ class AgentState:
     variables: Mapping[str, str] = field(default_factory=dict)
     credentials: tuple[CopiedCredential, ...] = ()
     config_error: str | None = None
+    #: Where leaves, variables, credentials and the error come from; None when its files could not be read to the end.
+    contents: Contents | None = None
     env_port: int | None = None
     env_key_valid: bool = False
     #: Complete releases of the agent's own, by their ids. Root has them on record, and their programs are there.
@@ -212,7 +217,7 @@ class AgentState:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     #: The last question to its model, as the agent's own files tell it.
     turn: Turn | None = None
-    #: Its files had more to say than anybody reads: what they told is not all.
+    #: Its files had more to say than anybody reads, or did not say it in time: what they told is not all.
     cut: bool = False
 
     @property
@@ -299,10 +304,11 @@ _SILENT = Answer(0, None)
 _PENDING = ("pending_restart", "pending_proof")
 
 # What facts/inside.sh prints.
-_OWN_WORDS = frozenset(
-    {"path", "leaf", "config_error", "variable", "credential", "env_port", "env_key", "answer", "tree", "turn"}
-)
-_OWN_PATHS = frozenset({"hermes", "env", "config", "memories", "soul", "code", "state_db"})
+_CONTENTS_WORDS = frozenset({"leaf", "config_error", "variable", "credential"})
+_OWN_WORDS = _CONTENTS_WORDS | {"path", "env_port", "env_key", "answer", "tree", "turn"}
+_DIGESTS = re.compile(r"(-|[0-9a-f]{64})( (-|[0-9a-f]{64})){2}")
+_WHOLE = "whole"
+_OWN_PATHS = frozenset({"hermes", "env", "config", "auth", "memories", "soul", "code", "state_db"})
 
 
 @dataclass(frozen=True)
@@ -357,9 +363,11 @@ def seed_digest(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def parse(lines: Iterable[str]) -> Observation:
+def parse(lines: Iterable[str], known: Mapping[str, Contents] = MappingProxyType({})) -> Observation:
     """
     Read what a script of :mod:`.script` printed.
+
+    + known: what the host was told to be known of its agents' files
 
     Raises :class:`CutOff` when the last line is missing, ValueError when a line cannot be read.
     """
@@ -375,6 +383,9 @@ def parse(lines: Iterable[str]) -> Observation:
         word, _, rest = line.rstrip("\r\n").partition(" ")
         if word == END:
             complete = True
+        elif not word:
+            if current is not None:
+                current.own_ended = True
         elif word == "host":
             key, _, value = rest.partition(" ")
             host[key] = value
@@ -388,14 +399,18 @@ def parse(lines: Iterable[str]) -> Observation:
             tools.append(rest)
         elif word == "own":
             if current is not None:
-                current.take_own(rest)
+                current.own.append(rest)
         elif word == "agent":
-            current = agents.setdefault(rest, _Collected(rest))
+            current = agents.setdefault(rest, _Collected(rest, known.get(rest)))
         elif current is not None:
             current.take(word, rest)
         elif word == "path":
             key, path = _path(rest)
-            paths[key] = path
+            name, slash, own = key.partition("/")
+            if slash:
+                agents.setdefault(name, _Collected(name, known.get(name))).paths[own] = path
+            else:
+                paths[key] = path
     if not complete:
         raise CutOff("the host's answer was cut off")
     return Observation(
@@ -418,8 +433,13 @@ def _is_own_path(key: str) -> bool:
 class _Collected:
     """Lines about one agent, gathered."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, known: Contents | None) -> None:
         self.name = name
+        self.known = known
+        self.contents: Contents | None = None
+        #: Lines that the agent may have made up, and whether the last one is no half of one.
+        self.own: list[str] = []
+        self.own_ended = False
         self.values: dict[str, str] = {}
         self.unit: dict[str, str] = {}
         self.paths: dict[str, PathState] = {}
@@ -431,7 +451,24 @@ class _Collected:
         self.snapshots: list[Snapshot] = []
         self.answers: dict[str, Answer] = {}
 
-    def take_own(self, line: str) -> None:
+    def _take_own(self) -> bool:
+        """Read what the agent may have made up, and tell whether it is all there."""
+        whole = self.own[-1:] == [_WHOLE]
+        told: list[str] = []
+        for line in self.own if self.own_ended else self.own[:-1]:
+            word, _, rest = line.partition(" ")
+            if word == "contents" and self.contents is None and _DIGESTS.fullmatch(rest):
+                self.contents = Contents(rest, tuple(told))
+            elif word == "same" and self.contents is None and self.known is not None:
+                self.contents = self.known
+                for known in self.known.lines:
+                    self._take_told(known)
+            else:
+                told += [line] if word in _CONTENTS_WORDS else []
+                self._take_told(line)
+        return whole
+
+    def _take_told(self, line: str) -> None:
         """Read a line that the agent may have made up: it can say only this, and only of the agent itself."""
         word, _, rest = line.partition(" ")
         if word not in _OWN_WORDS or (word == "path" and not _is_own_path(rest.partition("|")[0])):
@@ -471,12 +508,14 @@ class _Collected:
             self.values[word] = rest
 
     def state(self, listeners: list[Listener], uptime: int) -> AgentState:
+        whole = self._take_own()
         unit = _unit(self.unit, uptime) if self.unit else None
+        account = _account(self.values["account"]) if "account" in self.values else None
         processes, stray = (int(n) for n in self.values.get("processes", "0 0").split())
         own = [entry for entry in listeners if unit is not None and 0 < entry.pid == unit.main_pid]
         return AgentState(
             name=self.name,
-            account=_account(self.values["account"]) if "account" in self.values else None,
+            account=account,
             linger="linger" in self.values,
             processes=processes,
             stray_processes=stray,
@@ -487,6 +526,7 @@ class _Collected:
             variables=self.variables,
             credentials=tuple(self.credentials),
             config_error=self.values.get("config_error"),
+            contents=self.contents,
             env_port=int(port) if re.fullmatch("[0-9]{1,5}", port := self.values.get("env_port", "")) else None,
             env_key_valid=self.values.get("env_key") == "valid",
             releases={id: release for id, release in self.installed.items() if id in self.trees},
@@ -499,7 +539,7 @@ class _Collected:
             listening=own[0] if own else None,
             answers=self.answers,
             turn=_turn(self.values["turn"]) if "turn" in self.values else None,
-            cut="cut" in self.values,
+            cut=account is not None and account.ours and not whole,
         )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
+
+from .contents import Contents
 
 #: Last line of every observation; without it the output was cut off.
 END = "end"
@@ -42,11 +46,20 @@ def _source(name: str) -> str:
 
 def observe_host() -> str:
     """Return the script that reports on the host itself; it needs no privileges."""
-    return f"{_source('host.sh')}echo {END}\n"
+    return f"{_source('host.sh')}{_source('equipment.sh')}echo {END}\n"
 
 
-def observe_agents(names: Iterable[str] = ()) -> str:
-    """Return the script that reports on the host and on every agent of ours; it needs root."""
+def observe_agents(
+    names: Iterable[str] = (), *, thorough: bool = True, known: Mapping[str, Contents] = MappingProxyType({})
+) -> str:
+    """
+    Return the script that reports on the host and on every agent of ours; it needs root.
+
+    + names: agents to report on even when there is no trace of them
+    + thorough: also tell what the host has to install with, and of processes outside of a running unit
+    + known: what is known of the agents' files: those that are the same since are not read again, and not told anew.
+      :func:`.observation.parse` wants it, too.
+    """
     variables = {
         "COMMENT": ACCOUNT_COMMENT,
         "HEADER": UNIT_HEADER,
@@ -54,13 +67,22 @@ def observe_agents(names: Iterable[str] = ()) -> str:
         "TOOLS": TOOLS,
         "PENDING": PENDING,
         "MOST": str(MOST_OF_ONE),
+        "THOROUGH": "yes" if thorough else "no",
+        "KNOWN": "".join(f"\n{name} {contents.digests}\n" for name, contents in sorted(known.items())),
         "CONTENTS": _source("contents.py.txt"),
         "INSIDE": _source("describe.sh") + _source("inside.sh"),
     }
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
     arguments = f"set -- {shlex.join(sorted(set(names)))}\n"
-    functions = f"{_source('host.sh')}{_source('describe.sh')}{_source('marking.sh')}"
+    host = _source("host.sh") + (_source("equipment.sh") if thorough else "")
+    functions = f"{host}{_source('describe.sh')}{_source('marking.sh')}"
     return f"{functions}{assignments}{arguments}{_source('agents.sh')}echo {END}\n"
+
+
+@cache
+def contents_version() -> str:
+    """Return what tells apart the ways in which agents' files have been told of."""
+    return hashlib.sha256(_source("contents.py.txt").encode()).hexdigest()
 
 
 def examine(names: Iterable[str], *, probe: bool = False) -> str:

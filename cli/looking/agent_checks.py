@@ -55,7 +55,7 @@ def agent_findings(report: Report, observed: Observation, looked: AgentExaminati
     _sandbox(found, report, looked, reference)
     _resources(found, seen, looked, reference)
     if seen.cut:
-        found.say("warn", "size", "its files have more to say than is read: what is shown of them is not all")
+        found.say("warn", "size", "its files were not read to their end: what is shown of them is not all")
     return found.found
 
 

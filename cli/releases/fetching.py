@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -12,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from pyinfra_hermes.deploys import caching
 from pyinfra_hermes.deploys.upstream import InvalidSource, Upstream
 
 from ..exits import Exit
@@ -132,15 +131,8 @@ def _of(status: int) -> str:
 
 def _keep(found: Installer) -> None:
     # It only helps to show what changed later on; nothing depends on it.
-    folder = _cache()
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = folder / f".{found.sha256}.{os.getpid()}"
-        part.write_bytes(found.content)
-        part.replace(folder / found.sha256)
+    caching.keep(_cache() / found.sha256, found.content)
 
 
 def _cache() -> Path:
-    from pyinfra_hermes.deploys.wheelhouse import default_cache
-
-    return default_cache().with_name("installers")
+    return caching.folder("installers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import tempfile
@@ -60,9 +61,13 @@ def report(hermes_python: Path, tmp_path: Path) -> Reporter:
         home = Path(tempfile.mkdtemp(dir=tmp_path))
         (home / name).write_text(text, encoding="utf-8", newline="")
         command = [str(hermes_python), "-I", "-c", REPORT, str(home)]
-        return subprocess.run(
+        *lines, last = subprocess.run(
             command, capture_output=True, check=True, env={"LC_ALL": "C"}, encoding="ascii"
         ).stdout.splitlines()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        digests = (digest if file == name else "-" for file in ("config.yaml", ".env", "auth.json"))
+        assert last == f"contents {' '.join(digests)}"
+        return lines
 
     return run
 

@@ -59,11 +59,14 @@ own leaf {DIGEST} ["model", "provider"]
 own leaf {DIGEST} ["mcp", "a|b c"]
 own variable {DIGEST} API_SERVER_KEY
 own credential ["openrouter", "env:OPENROUTER_API_KEY"]
+own contents {DIGEST} {DIGEST} -
 own env_port 8642
 own env_key valid
 own answer health 200 {{"status": "ok", "platform": "hermes-agent"}}
 own answer detailed 200 {{"platforms": {{"api_server": {{"state": "connected"}}, "odd": 3, "irc": {{}}}}}}
 own answer models 200 {{"object": "list", "data": []}}
+own whole
+
 """.splitlines()
 
 TRACE = ["agent old", "path unit|regular file|644|root|root|10|-", "unit LoadState=loaded", "unit ActiveState=failed"]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -84,3 +85,63 @@ def test_hundreds_of_credentials_are_told_of_in_the_time_that_there_is(shell: st
     said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
     assert sum(line.startswith("path credentials/") for line in said.splitlines()) == 150
     assert sum(line.startswith("path mcp-tokens/") for line in said.splitlines()) == 150
+
+
+def look(shell: str, home: Path, known: str, contents: str = "print('told')") -> list[str]:
+    command = [shell, "-c", DESCRIBE + INSIDE, "sh", str(home), sys.executable, "0", contents, known]
+    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_files_that_are_as_they_were_are_not_read_again(shell: str, tmp_path: Path) -> None:
+    hermes = tmp_path / ".hermes"
+    hermes.mkdir()
+    (hermes / "config.yaml").write_text("a: 1")
+    (hermes / "auth.json").write_text("{}")
+    one, three = (hashlib.sha256(text.encode()).hexdigest() for text in ("a: 1", "{}"))
+    # Neither nothing known nor half of it will do.
+    for known in ("", f"{one} - -", f"{one} {one} {three}"):
+        assert "told" in (said := look(shell, tmp_path, known)) and "same" not in said
+    assert "same" in (said := look(shell, tmp_path, f"{one} - {three}")) and "told" not in said
+    (hermes / ".env").write_text("A=b")
+    assert "told" in look(shell, tmp_path, f"{one} - {three}")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_cannot_be_told_by_its_digest_is_read(shell: str, tmp_path: Path) -> None:
+    hermes = tmp_path / ".hermes"
+    hermes.mkdir()
+    (tmp_path / "elsewhere").write_text("a: 1")
+    (hermes / "config.yaml").symlink_to(tmp_path / "elsewhere")
+    assert "told" in look(shell, tmp_path, "- - -")
+    assert "told" in look(shell, tmp_path, f"{hashlib.sha256(b'a: 1').hexdigest()} - -")
+    (hermes / "config.yaml").unlink()
+    with (hermes / "config.yaml").open("wb") as file:
+        file.truncate(9 * 1024 * 1024)
+    assert "told" in look(shell, tmp_path, "- - -")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_key_and_port_are_told_of_as_they_stand_in_the_file(shell: str, tmp_path: Path) -> None:
+    def told(text: str) -> tuple[str, str]:
+        (tmp_path / ".hermes").mkdir(exist_ok=True)
+        (tmp_path / ".hermes" / ".env").write_text(text)
+        said = look(shell, tmp_path, "")
+        assert said[-1] == "whole"
+        return said[-3], said[-2]
+
+    key = "0123456789abcdef" * 4
+    assert told(f"# x\nAPI_SERVER_PORT=8642\nAPI_SERVER_KEY={key}\nB=c") == ("env_port 8642", "env_key valid")
+    assert told(f"API_SERVER_KEY={key}") == ("env_port ", "env_key valid")
+    for spoilt in (f"{key}0", key[1:], f"{key[1:]}g", f"'{key}'", f"{key} ", ""):
+        assert told(f"API_SERVER_PORT=86420000\nAPI_SERVER_KEY={spoilt}\n") == ("env_port ", "env_key invalid")
+    assert told("API_SERVER_PORT=8 642\nXAPI_SERVER_KEY=1\n") == ("env_port ", "env_key invalid")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    "target", ["a b", "it's", "it's 'twice'", 'say "x"', "back\\slash", "$HOME", "x' -> 'y", "Zürich", "'", "''", "|"]
+)
+def test_a_link_is_told_with_its_very_target(shell: str, target: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(target)
+    assert described(shell, key=tmp_path / "link")["key"][5:] == target.split("|")

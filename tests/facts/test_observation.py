@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pyinfra.api.exceptions import FactProcessError
 
 from pyinfra_hermes.facts.agents import HermesAgents
+from pyinfra_hermes.facts.contents import Contents
 from pyinfra_hermes.facts.host import HermesHost
 from pyinfra_hermes.facts.leaves import Difference, difference, flat, leaf_digest, leaf_key, shown
 from pyinfra_hermes.facts.observation import (
@@ -438,9 +439,9 @@ def test_digests_differ_when_values_do(one: object, other: object) -> None:
 
 
 def test_the_samples_hold_every_kind_of_line() -> None:
-    words = {line.removeprefix("own ").split()[0] for line in [*HOST, *AGENT, *TRACE]}
+    words = {line.removeprefix("own ").split()[0] for line in [*HOST, *AGENT, *TRACE] if line}
     kinds = "host listener path release agent linger unit account processes leaf set_leaves variable credential"
-    kinds += " env_port env_key answer"
+    kinds += " contents env_port env_key answer whole"
     assert words == set(kinds.split())
 
 
@@ -461,3 +462,52 @@ def test_the_samples_hold_every_kind_of_line() -> None:
 def test_files_of_credentials_are_known_by_their_names(key: str, taken: bool) -> None:
     line = f"own path {key}|regular file|600|maurice|maurice|1|-"
     assert (key in with_line("own path code", line).agent("maurice").paths) is taken
+
+
+def test_what_is_known_need_not_be_told_again() -> None:
+    first = parse(WHOLE).agent("maurice")
+    assert first.contents is not None
+    files = ("own leaf", "own variable", "own credential", "own config_error")
+    told = [line for line in WHOLE if not line.startswith(files)]
+    same = ["own same" if line.startswith("own contents") else line for line in told]
+    assert parse(same, {"maurice": first.contents}).agent("maurice") == first
+    # One that claims it although nothing is known has said nothing; nor does it get what is known of another.
+    for known in ({}, {"old": first.contents}):
+        silent = parse(same, known).agent("maurice")
+        assert (silent.contents, silent.leaves, silent.variables) == (None, {}, {})
+
+
+@pytest.mark.parametrize("digests", ["", "x", "- -", f"{'a' * 64} - - -", f"unknown - {'a' * 64}", f"{'A' * 64} - -"])
+def test_what_was_not_read_as_it_is_told_is_not_remembered(digests: str) -> None:
+    agent = with_line("own contents", f"own contents {digests}").agent("maurice")
+    assert agent.contents is None
+    assert agent.leaves
+
+
+def test_what_was_known_can_say_no_more_than_an_agent_can() -> None:
+    known = Contents("- - -", ("account root:x:0:0::/:/bin/sh", "path unit|directory|7|a|b|1|-", "leaf 0 []", "same"))
+    lines = ["own same" if line.startswith("own contents") else line for line in WHOLE]
+    agent = parse(lines, {"maurice": known}).agent("maurice")
+    assert agent.account == parse(WHOLE).agent("maurice").account
+    assert agent.paths["unit"].kind == "regular file"
+    assert "[]" in agent.leaves
+
+
+def test_an_agent_whose_files_were_not_read_to_their_end_is_told_of_as_far_as_they_were() -> None:
+    assert not parse(WHOLE).agent("maurice").cut
+    at = WHOLE.index("own whole")
+    # Ended in the middle of a line, and between two.
+    halved = parse([*WHOLE[: at - 1], "own answer models 200 {", *WHOLE[at + 2 :]]).agent("maurice")
+    assert (halved.cut, "models" in halved.answers, "detailed" in halved.answers) == (True, False, True)
+    ended = parse([*WHOLE[:at], "", *WHOLE[at + 2 :]]).agent("maurice")
+    assert (ended.cut, "models" in ended.answers) == (True, True)
+    # Nothing of it was to be read.
+    assert not parse(WHOLE).agent("old").cut
+    assert not with_line("account ", "account maurice:x:1:1:somebody:/home/maurice:/bin/sh").agent("maurice").cut
+
+
+def test_paths_of_several_agents_may_be_told_before_any_of_them() -> None:
+    lines = [*HOST, f"path maurice/unit|regular file|644|root|root|2345|{DIGEST}", "agent maurice", "agent b", "end"]
+    observed = parse(lines)
+    assert observed.agent("maurice").paths["unit"].size == 2345
+    assert (observed.agent("b").paths, observed.slice and observed.slice.size) == ({}, 80)

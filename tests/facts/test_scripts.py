@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from importlib import resources
@@ -13,7 +14,7 @@ import pytest
 
 from pyinfra_hermes.deploys.model import layout
 from pyinfra_hermes.facts import script
-from pyinfra_hermes.facts.observation import AgentState, PathState, parse
+from pyinfra_hermes.facts.observation import AgentState, Observation, PathState, parse
 
 ABSENT = ("hermes-test-absent", "hermes-test-gone")
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
@@ -182,7 +183,7 @@ def test_what_an_agent_plants_is_told_of_the_agent_only(tmp_path: Path) -> None:
     (home / ".hermes" / ".env").write_text(f"API_SERVER_PORT=8642\nAPI_SERVER_KEY={'0f' * 32}\n")
     stand_ins = f"""
     getent() {{ echo 'maurice:x:12345:12345:{script.ACCOUNT_COMMENT}:{home}:/bin/sh'; }}
-    setpriv() {{ while [ "$1" != env ]; do shift; done; "$@"; }}
+    setpriv() {{ while [ "$1" != sh ]; do shift; done; "$@"; }}
     timeout() {{ shift 3; "$@"; }}
     pgrep() {{ :; }}
     """
@@ -196,3 +197,90 @@ def test_what_an_agent_plants_is_told_of_the_agent_only(tmp_path: Path) -> None:
     assert agent.paths["soul"].detail == "y??agent ftp???agent irc?agent news"
     assert (agent.env_port, agent.env_key_valid, agent.paths["hermes"].kind) == (8642, True, "directory")
     assert "0f0f" not in result.stdout
+
+
+@needs_linux
+@pytest.mark.parametrize(
+    ("sockets", "told"),
+    [
+        ('127.0.0.1:8642 0.0.0.0:* users:(("hermes",pid=916,fd=18))', ["127.0.0.1 8642 916"]),
+        ("[::]:22 [::]:*", ["[::] 22 0"]),
+        # The last one of several; what processes are called is up to them.
+        ('*:80 *:* users:(("nginx",pid=7,fd=6),("nginx",pid=6,fd=6))', ["* 80 6"]),
+        ('127.0.0.1:8642 0.0.0.0:* users:((",pid=916,fd=1",pid=55,fd=3))', ["127.0.0.1 8642 55"]),
+        ('127.0.0.1:1 0.0.0.0:* users:(("x\nLISTEN 0 0 *:2",pid=55,fd=3))', ["127.0.0.1 1 0"]),
+        ('127.0.0.1:1 0.0.0.0:* users:(("\nLISTEN a b :8 ",pid=55,fd=3))', ["127.0.0.1 1 0", " 8 0"]),
+    ],
+)
+def test_a_listener_is_whose_it_is_whatever_its_process_is_called(sockets: str, told: list[str]) -> None:
+    stand_in = f"ss() {{ printf '%s\\n' {shlex.quote(f'LISTEN 0      128    {sockets}')}; }}\n"
+    result = run(stand_in + script.observe_agents())
+    assert [line for line in result.stdout.splitlines() if line.startswith("listener")] == [
+        f"listener {each}" for each in told
+    ]
+    assert len(parse(result.stdout.splitlines()).listeners) == len(told)
+
+
+def observe(folder: Path, sockets: str, *, shell: str, thorough: bool) -> Observation:
+    """Observe two agents that only this script knows of: their accounts, their units, and what runs of them."""
+    units = folder / "units"
+    units.mkdir(exist_ok=True)
+    for name in ("agnes", "maurice"):
+        (folder / name / ".hermes").mkdir(parents=True, exist_ok=True)
+        start = f"ExecStart=/bin/sh -c 'x y' hermes /opt/{name}/venv/bin/hermes gateway run"
+        (units / f"hermes-{name}.service").write_text(f"{script.UNIT_HEADER}\n{start}\nUser={name}\n")
+    accounts = [
+        f"{name}:x:{uid}:{uid}:{script.ACCOUNT_COMMENT}:{folder}/{name}:/x"
+        for name, uid in (("agnes", 1), ("maurice", 2))
+    ]
+    (folder / "passwd").write_text("\n".join(["root:x:0:0:root:/root:/bin/sh", *accounts, ""]))
+    shown = "\n\n".join(
+        f"MainPID={pid}\nId=hermes-{name}.service\nActiveState=active"
+        for name, pid in (("agnes", 916), ("maurice", 91))
+    )
+    stand_ins = f"""
+    ss() {{
+        case $1 in
+            *p) printf '%s\\n' {shlex.quote(sockets)} ;;
+            *) printf 'LISTEN 0 128 127.0.0.1:%s 0.0.0.0:* uid:1 ino:%s sk:3\\n' 22 7 8642 4711 8643 4712 ;;
+        esac
+    }}
+    readlink() {{
+        case $2$1 in /proc/916/*) printf '%s\\n' /dev/null 'socket:[4711]' ;; *) command readlink "$@" ;; esac
+    }}
+    systemctl() {{ case $1 in show) printf '%s\\n' {shlex.quote(shown)} ;; esac; }}
+    setpriv() {{ while [ "$1" != sh ]; do shift; done; "$@"; }}
+    timeout() {{ shift 3; "$@"; }}
+    pgrep() {{ echo 1; }}
+    """
+    text = script.observe_agents(thorough=thorough).replace("/etc/systemd/system", str(units))
+    result = run(stand_ins + text.replace("/etc/passwd", str(folder / "passwd")), shell=shell)
+    return parse(result.stdout.split("\n"))
+
+
+@needs_linux
+@pytest.mark.parametrize("thorough", [True, False])
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("users", "listening"),
+    [
+        ('(("hermes",pid=916,fd=1))', 916),
+        ('(("hermes",pid=916,fd=1),("child",pid=920,fd=1))', 916),
+        ('(("hermes",pid=910,fd=1),("hermes",pid=916,fd=1))', 916),
+        ('(("child",pid=920,fd=1))', None),
+        ('((",pid=916,",pid=920,fd=1))', 916),
+    ],
+)
+def test_an_agent_has_its_own_unit_and_the_port_that_its_daemon_holds(
+    users: str, listening: int | None, shell: str, thorough: bool, tmp_path: Path
+) -> None:
+    observed = observe(tmp_path, f"LISTEN 0 128 127.0.0.1:8642 0.0.0.0:* users:{users}", shell=shell, thorough=thorough)
+    agnes, maurice = observed.agent("agnes"), observed.agent("maurice")
+    assert list(observed.agents) == ["agnes", "maurice"]
+    assert [each.unit and each.unit.main_pid for each in (agnes, maurice)] == [916, 91]
+    assert [each.runs for each in (agnes, maurice)] == ["agnes", "maurice"]
+    # What is only called by the daemon's number does not count; what the daemon holds does, whatever others are called.
+    assert (agnes.listening and agnes.listening.pid, maurice.listening) == (listening, None)
+    assert all(each.ours and not each.cut and each.paths["unit"].mode == "644" for each in (agnes, maurice))
+    assert [each.processes for each in (agnes, maurice)] == ([1, 1] if thorough else [0, 0])
+    assert (observed.host.python is not None, bool(observed.host.tools)) == (thorough, thorough)

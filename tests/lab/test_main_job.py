@@ -215,6 +215,28 @@ def test_a_configured_agent_runs_and_is_shown_as_running(configured: Clm, host: 
     assert len(host.ssh("find", f"{HOME}/.hermes/skills", "-name", "SKILL.md", "-user", AGENT).stdout.split()) == 87
 
 
+def test_the_key_goes_to_no_process_that_only_calls_itself_the_daemon(configured: Clm, host: Machine) -> None:
+    # ss(8) prints the names of processes, which they choose, beside their numbers.
+    listen = f"""
+import ctypes, select, socket
+ctypes.CDLL(None).prctl(15, b",pid={main_pid(host, AGENT)},", 0, 0, 0)
+ears = [socket.create_server(("127.0.0.1", port)) for port in range(2000, 2020)]
+open("/tmp/ears", "w").close()
+while True:
+    ear = select.select(ears, [], [])[0][0].accept()[0]
+    open("/tmp/heard", "ab").write(ear.recv(9999))
+    ear.close()
+"""
+    host.ssh("systemd-run", "--quiet", "--unit=ears", "-p", "User=nobody", "python3", "-c", listen)
+    try:
+        assert wait_until(lambda: host.ssh("test -e /tmp/ears", check=False).returncode == 0, seconds=20)
+        assert configured.status(AGENT)["state"] == "running"
+        assert [row["state"] for row in configured.json("ps")] == ["running"]
+        assert host.ssh("cat /tmp/heard", check=False).stdout == ""
+    finally:
+        host.ssh("systemctl stop ears; rm -f /tmp/ears /tmp/heard")
+
+
 def test_the_daemon_is_confined_as_promised(configured: Clm, host: Machine) -> None:
     there: Any = host.testinfra_host()
     pid = main_pid(host, AGENT)
