@@ -11,6 +11,7 @@ from pyinfra_hermes.facts.script import observe_agents
 
 from .problems import Problem
 from .remembering import Remembered
+from .ssh import keeping
 from .ssh.openssh import login_of, run_script
 from .state.lookup import Lookup
 from .state.records import Host, Instance
@@ -30,16 +31,17 @@ def observe_host_of(state: State, host: Host) -> Observation:
     return parse(_asked(state, host, observe_agents(host.agents)))
 
 
-def _asked(state: State, host: Host, script: str) -> list[str]:
-    answer = run_script(login_of(state, host), script, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS)
-    return answer.split("\n")
+def _asked(state: State, host: Host, script: str, *, keep: bool = False) -> list[str]:
+    login = login_of(state, host)
+    return run_script(login, script, seconds=_SECONDS, connect_seconds=_CONNECT_SECONDS, keep=keep).split("\n")
 
 
 def _glance(state: State, host: Host) -> Observation:
     """Ask one host about all its agents for no more than a report tells, and for nothing that it told before."""
     remembered = Remembered(state, host)
     known = remembered.contents
-    observed = parse(_asked(state, host, observe_agents(host.agents, thorough=False, known=known)), known)
+    script = observe_agents(host.agents, thorough=False, known=known)
+    observed = parse(_asked(state, host, script, keep=True), known)
     remembered.keep(observed)
     return observed
 
@@ -49,8 +51,11 @@ def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance]) -> Fleet:
     Ask the hosts of agents side by side, each once, and report on the agents.
 
     A host that does not answer delays no other. What is typed so that a passphrase would be asked for is left unknown.
+    The connections stay open for the next look, see :mod:`.ssh.keeping`. Raises :class:`Problem` when it is not said
+    properly for how long.
     """
     chosen = list(wanted)
+    keeping.seconds()
     hosts = {instance.host.name: instance.host for instance in chosen}
 
     def ask(host: Host) -> Observation | Problem:

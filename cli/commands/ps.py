@@ -47,6 +47,8 @@ def ps(choice: Choice, states: tuple[str, ...], watch: float | None, check: bool
     the host differs. degraded: it serves, and a channel or its model does not. RST counts restarts, AGE is how long ago
     it was last configured from here. Below the table: what is wrong, and the command that mends it.
 
+    The connections stay open for a minute, for the next look; CLM_SSH_PERSIST=0 in the environment keeps none.
+
     Exit 0 although some are down; 10 when a host could not be reached, 4 when none could. With --check: 7 when anything
     is wrong.
     """

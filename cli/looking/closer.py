@@ -32,7 +32,7 @@ def look_at(state: State, host: Host, names: Iterable[str], *, probe: bool = Fal
     # Two scripts, one after the other, each with a last line of its own.
     both = f"{{\n{script.observe_agents(host.agents)}}}\n(\n{script.examine(closer, probe=probe)})\n"
     seconds = _SECONDS + (_PROBE_SECONDS * len(closer) if probe else 0)
-    answer = run_script(login_of(state, host), both, seconds=seconds, connect_seconds=_CONNECT_SECONDS)
+    answer = run_script(login_of(state, host), both, seconds=seconds, connect_seconds=_CONNECT_SECONDS, keep=True)
     lines = answer.split("\n")
     try:
         first = lines.index(script.END) + 1

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,14 +20,16 @@ from ..problems import Problem
 from ..state.known_hosts import Entry, HostKey, entry_name, look_up_in
 from ..state.records import Host
 from ..state.store import State
-from . import bounded
+from . import bounded, keeping
 
 _CONNECT_SECONDS = 10
+#: A connection that was left open and fails sooner was broken before; later, the host was waited for in vain.
+_SECONDS_OF_A_BROKEN_ONE = 2
 #: What a script may print, in bytes: the largest answer is the list of models of a large provider, in base64.
 _MOST = 16 * 1024 * 1024
 
 #: Whatever the user's configuration says: no file of theirs is written, our list alone decides whom we trust, and no
-#: connection of theirs is used, which may have been trusted for other reasons.
+#: connection of theirs is used, which may have been trusted for other reasons; those that we keep are our own.
 _OURS = (
     "-o", "UpdateHostKeys=no", "-o", "VerifyHostKeyDNS=no", "-o", "IgnoreUnknown=KnownHostsCommand",
     "-o", "KnownHostsCommand=none", "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "RemoteCommand=none",
@@ -106,26 +112,43 @@ def run_script(
     seconds: float = 30,
     connect_seconds: int = _CONNECT_SECONDS,
     options: tuple[str, ...] = (),
+    keep: bool = False,
 ) -> str:
     """
     Run a shell script on a host and return what it printed.
+
+    + keep: leave the connection open for a while, and use one that was left open, see :mod:`.keeping`. The script may
+      run twice: only for one that changes nothing.
 
     Raises :class:`Problem` with exit 4 when the host is unreachable, not trusted, or lets us not in, 5 when the
     login may not become root, 1 when the script fails.
     """
     remote = login.as_root() if root else "sh -s"
-    argv = login.command(remote, options=(*options, "-o", f"ConnectTimeout={connect_seconds}"))
+    own = (*options, "-o", f"ConnectTimeout={connect_seconds}")
+    kept = keeping.kept(login) if keep else None
+    was_open, began = kept.is_open() if kept else False, time.monotonic()
+    result = _run(login, remote, script, seconds, (*kept.options, *own) if kept and was_open is not None else own)
+    if result.returncode == 255 and was_open:
+        # What was open need not lead anywhere any more: the host may have been started anew.
+        if time.monotonic() - began > _SECONDS_OF_A_BROKEN_ONE:
+            raise Problem(
+                f"{login.name}: it does not answer any more", f"clm host check {login.name}", Exit.UNREACHABLE
+            )
+        result = _run(login, remote, script, seconds, own)
+    if result.returncode == 0:
+        return result.stdout
+    raise explain(login, result.returncode, result.stderr)
+
+
+def _run(login: Login, remote: str, script: str, seconds: float, options: tuple[str, ...]) -> bounded.Ended:
     try:
-        result = bounded.run(argv, script, seconds=seconds, most=_MOST)
+        return bounded.run(login.command(remote, options=options), script, seconds=seconds, most=_MOST)
     except subprocess.TimeoutExpired:
         raise Problem(
             f"{login.name}: no answer within {seconds:.0f} seconds", f"clm host check {login.name}", Exit.UNREACHABLE
         ) from None
     except bounded.TooMuch:
         raise Problem(f"{login.name}: it answers with more than {_MOST // 2**20} MiB; the rest was not read") from None
-    if result.returncode == 0:
-        return result.stdout
-    raise explain(login, result.returncode, result.stderr)
 
 
 def explain(login: Login, status: int, stderr: str) -> Problem:
@@ -274,8 +297,39 @@ def configured(name: str) -> Defaults:
 _SAID_OTHERWISE = frozenset(["host", "originalhost", "hostname", "port", "user"])
 
 
+#: Where OpenSSH is as Linux distributions build it, and what it reads there.
+_PROGRAM = Path("/usr/bin/ssh")
+_SYSTEM = Path("/etc/ssh")
+
+
+@cache
+def _plain_everywhere() -> bool:
+    """
+    Tell whether no file of ssh's configuration has a word of jump hosts or aliases: then no host needs to be asked for.
+
+    False as well where that cannot be told by a glance at the files.
+    """
+    if (found := shutil.which("ssh")) is None or Path(found).resolve() != _PROGRAM:
+        return False
+    try:
+        # As ssh(1) does, which does not go by $HOME.
+        own = Path(pwd.getpwuid(os.getuid()).pw_dir, ".ssh", "config")
+        for file in (own, _SYSTEM / "ssh_config", *_SYSTEM.glob("ssh_config.d/*.conf")):
+            if not file.exists():
+                continue
+            text = file.read_text(encoding="utf-8", errors="replace").lower()
+            text = re.sub(rf"^include {_SYSTEM}/ssh_config\.d/\*\.conf$", "", text, flags=re.MULTILINE)
+            if re.search("include|proxyjump|hostkeyalias", text):
+                return False
+    except (OSError, KeyError):
+        return False
+    return True
+
+
 def _way(login: Login) -> list[str]:
     """Return the options for what the user's configuration would otherwise do its own way."""
+    if _plain_everywhere():
+        return []
     try:
         entry = configured(login.address)
     except Problem:

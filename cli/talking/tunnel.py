@@ -23,9 +23,10 @@ from ..problems import Problem
 from ..progress import Progress
 from ..ssh.forward import Way
 from ..ssh.openssh import LoginRefused, NoRoot, NotTrusted
+from ..ssh.sockets import private_folder
 from ..state.records import Instance
 from ..state.store import State
-from .endpoint import on_free_port, on_free_socket, on_port, on_socket, private_folder, stable_port
+from .endpoint import on_free_port, on_free_socket, on_port, on_socket, stable_port
 from .relay import Relay
 
 #: Seconds between two signs of life of the host, and how long none may come.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -369,3 +371,54 @@ def test_an_ipv6_address_is_one_for_ssh_and_for_known_hosts(
     assert found.returncode == 0
     said = subprocess.run(["ssh", "-G", *login.command("true")[1:]], capture_output=True, text=True, check=True).stdout
     assert f"hostname {address}\n" in said
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the files that ssh(1) reads: ``etc`` for all users, ``.ssh`` for this one."""
+    program = tmp_path / "ssh"
+    program.touch(mode=0o755)
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / "etc" / "ssh_config.d").mkdir(parents=True)
+    (tmp_path / "etc" / "ssh_config").write_text(
+        f"Include {tmp_path}/etc/ssh_config.d/*.conf\nHost *\n  SendEnv LANG\n"
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(openssh, "_PROGRAM", program)
+    monkeypatch.setattr(openssh, "_SYSTEM", tmp_path / "etc")
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_dir=str(tmp_path)))
+    openssh._plain_everywhere.cache_clear()
+    yield tmp_path
+    openssh._plain_everywhere.cache_clear()
+
+
+def test_a_host_is_not_asked_for_where_ssh_is_configured_plainly(configuration: Path) -> None:
+    (configuration / ".ssh" / "config").write_text("Host *\n  IdentityFile ~/.ssh/key\n")
+    (configuration / "etc" / "ssh_config.d" / "ours.conf").write_text("Host *.example\n  User me\n")
+    assert openssh._plain_everywhere()
+    (configuration / ".ssh" / "config").unlink()
+    openssh._plain_everywhere.cache_clear()
+    assert openssh._plain_everywhere()
+
+
+@pytest.mark.parametrize("file", [".ssh/config", "etc/ssh_config", "etc/ssh_config.d/ours.conf"])
+@pytest.mark.parametrize(
+    "text", ["Host a\n\tproxyJump b\n", "HOSTKEYALIAS=a", "Match all\n Include ~/.ssh/more", "include x"]
+)
+def test_a_word_of_jump_hosts_anywhere_is_enough_to_ask(configuration: Path, file: str, text: str) -> None:
+    (configuration / file).write_text(text)
+    assert not openssh._plain_everywhere()
+
+
+def test_an_ssh_that_may_read_other_files_is_asked(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (configuration / "etc" / "ssh_config").chmod(0)
+    if os.geteuid() != 0:
+        assert not openssh._plain_everywhere()
+    (configuration / "bin").mkdir()
+    (configuration / "bin" / "ssh").touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{configuration}/bin")
+    openssh._plain_everywhere.cache_clear()
+    assert not openssh._plain_everywhere()
+    monkeypatch.setenv("PATH", str(configuration / "nowhere"))
+    openssh._plain_everywhere.cache_clear()
+    assert not openssh._plain_everywhere()

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from pyinfra_hermes.cli.output import plain
 from pyinfra_hermes.cli.problems import Problem
+from pyinfra_hermes.cli.ssh.sockets import private_folder
 from pyinfra_hermes.cli.talking import endpoint
 from pyinfra_hermes.cli.talking.conversation import Said
 from pyinfra_hermes.cli.talking.environment import fish_quoted, written
@@ -298,11 +299,11 @@ def test_many_tunnels_at_once_each_get_a_socket_and_a_port_of_their_own(tmp_path
 
 def test_the_folder_of_sockets_is_for_this_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    folder = endpoint.private_folder()
+    folder = private_folder()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o755)
     with pytest.raises(Problem, match="not a folder of this user alone"):
-        endpoint.private_folder()
+        private_folder()
 
 
 @given(st.text())

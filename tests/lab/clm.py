@@ -99,6 +99,8 @@ class Clm:
             "NO_COLOR": "1",
             # What most tests are about has nothing to do with how Hermes came to the host; wheels are quicker.
             "HERMES_METHOD": "wheel",
+            # Connections are counted.
+            "CLM_SSH_PERSIST": "0",
         }
 
     def run(
