@@ -22,24 +22,15 @@ class Integrations:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        #: Names of those of theirs that were dealt with.
-        self._dealt_with: set[str] = set()
         #: Why an agent cannot work with one of theirs, and what mends it.
         self._incomplete: dict[str, tuple[str, str]] = {}
 
     def add(self, number: int, entry: dict[str, Any]) -> None:
         """Plan what becomes of an entry of integrations.json, which are numbered from 1."""
         self._ledger.count("integrations.json", entry, _FIELDS)
-        name, kind = translation.provider_name(entry.get("name")), entry.get("type")
+        name, kind = self._ledger.named("integration", number, entry, integration_scope), entry.get("type")
         if name is None:
-            self._ledger.say("integration", f"entry {number}", "refused", "it has no name that can be an integration's")
             return
-        scope = integration_scope(name)
-        self._ledger.seen.add(scope)
-        if name in self._dealt_with:
-            self._ledger.say("integration", name, "refused", "there is another one of this name before it")
-            return
-        self._dealt_with.add(name)
         if not isinstance(kind, str) or not TYPE.fullmatch(kind):
             self._refuse(name, "refused", "it has no type")
             return

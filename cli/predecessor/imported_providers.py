@@ -31,14 +31,8 @@ class Providers:
     def add(self, number: int, entry: dict[str, Any]) -> None:
         """Plan what becomes of an entry of providers.json, which are numbered from 1."""
         self._ledger.count("providers.json", entry, _FIELDS)
-        name, kind = translation.provider_name(entry.get("name")), entry.get("type")
+        name, kind = self._ledger.named("provider", number, entry, provider_scope), entry.get("type")
         if name is None:
-            self._ledger.say("provider", f"entry {number}", "refused", "it has no name that can be a provider's")
-            return
-        scope = provider_scope(name)
-        self._ledger.seen.add(scope)
-        if name in self._ledger.plan.providers or name in self._missing:
-            self._ledger.say("provider", name, "refused", "there is another one of this name before it")
             return
         if not isinstance(kind, str) or not TYPE.fullmatch(kind):
             self._refuse(name, "refused", "it has no type")
@@ -56,6 +50,7 @@ class Providers:
         if problem is not None:
             self._refuse(name, "refused", problem)
             return
+        scope = provider_scope(name)
         at = translation.moment(entry.get("created_at")) or now()
         record = Provider(
             name=name,

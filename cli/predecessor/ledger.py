@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pyinfra_hermes.deploys.model.declaration import Declaration, InvalidSetting
@@ -46,6 +46,23 @@ class Ledger:
         """Count the fields of an entry that are not known here."""
         if unknown := len(entry.keys() - set(known)):
             self.plan.unknown[file] = self.plan.unknown.get(file, 0) + unknown
+
+    def named(self, kind: Kind, number: int, entry: Mapping[str, Any], scope_of: Callable[[str], str]) -> str | None:
+        """
+        Return the name of an entry, which are numbered from 1; None, which is said, where it has none that can be used.
+
+        That is also one that another of the same kind before it has. Its secrets are dealt with from now on.
+        """
+        name = translation.provider_name(entry.get("name"))
+        if name is None:
+            article = "an" if kind == "integration" else "a"
+            self.say(kind, f"entry {number}", "refused", f"it has no name that can be {article} {kind}'s")
+        elif (scope := scope_of(name)) in self.seen:
+            self.say(kind, name, "refused", "there is another one of this name before it")
+        else:
+            self.seen.add(scope)
+            return name
+        return None
 
     def keep(self, whose: str, what: str, value: Any) -> None:
         """Put aside a setting that has no place in our state."""
