@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import sys
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from pyinfra_hermes.facts.observation import Observation, parse
@@ -24,6 +25,8 @@ _SECONDS = 15
 #: A dead host must not keep the others' states from the reader for long.
 _CONNECT_SECONDS = 4
 _HOSTS_AT_ONCE = 32
+#: Seconds after which it is said who is waited for, and how many are named.
+_PATIENCE, _NAMED = 2, 3
 
 
 def observe_host_of(state: State, host: Host) -> Observation:
@@ -46,9 +49,11 @@ def _glance(state: State, host: Host) -> Observation:
     return observed
 
 
-def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance]) -> Fleet:
+def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance], *, waiting: bool = False) -> Fleet:
     """
     Ask the hosts of agents side by side, each once, and report on the agents.
+
+    + waiting: say at a terminal which hosts are waited for, when that takes long
 
     A host that does not answer delays no other. What is typed so that a passphrase would be asked for is left unknown.
     The connections stay open for the next look, see :mod:`.ssh.keeping`. Raises :class:`Problem` when it is not said
@@ -71,5 +76,21 @@ def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance]) -> Fleet:
         # What judges the answers takes a while to import: it does so while the hosts answer.
         from .fleet import Fleet, report
 
+        if waiting:
+            _say_who_is_late(asked)
         answers = {name: answer.result() for name, answer in asked.items()}
     return Fleet(answers, tuple(report(snapshot, each, answers[each.host.name]) for each in chosen))
+
+
+def _say_who_is_late(asked: Mapping[str, Future[Observation | Problem]]) -> None:
+    late = wait(asked.values(), _PATIENCE).not_done
+    if not late or not sys.stderr.isatty():
+        return
+    from .progress import Progress
+
+    with Progress.shown("") as progress:
+        while late:
+            names = [name for name, answer in asked.items() if answer in late]
+            named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+            progress.waiting(f"{len(asked) - len(late)} of {len(asked)} hosts have answered; waiting for {named}")
+            late = wait(late, return_when=FIRST_COMPLETED).not_done

@@ -99,12 +99,16 @@ def _known(states: tuple[str, ...]) -> tuple[str, ...]:
     return states
 
 
-def _show(state: State, choice: Choice, format_: str) -> Fleet:
+def _look(state: State, choice: Choice, *, waiting: bool = False) -> Fleet:
+    # Before the hosts have been asked, nothing is imported that is needed only for their answers.
     from ..surveying import survey
 
-    # Before the hosts have been asked, nothing is imported that is needed only for their answers.
     snapshot = state.read()
-    fleet = survey(state, snapshot, choice.instances(snapshot))
+    return survey(state, snapshot, choice.instances(snapshot), waiting=waiting)
+
+
+def _show(state: State, choice: Choice, format_: str) -> Fleet:
+    fleet = _look(state, choice, waiting=True)
 
     from ..listing import data
 
@@ -144,11 +148,6 @@ def _screen(fleet: Fleet, choice: Choice, *, wide: bool, most: int | None = None
 
 
 def _watch(state: State, choice: Choice, seconds: float, *, wide: bool) -> None:
-    from ..surveying import survey
     from ..watching import watch
 
-    def look() -> Fleet:
-        snapshot = state.read()
-        return survey(state, snapshot, choice.instances(snapshot))
-
-    watch(look, lambda fleet, most: _screen(fleet, choice, wide=wide, most=most), seconds)
+    watch(lambda: _look(state, choice), lambda fleet, most: _screen(fleet, choice, wide=wide, most=most), seconds)

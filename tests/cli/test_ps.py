@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,18 @@ def test_the_doctor_of_this_machine_names_what_mends_it(person: Person) -> None:
 def test_the_doctor_of_a_machine_on_which_nothing_is_known_is_content(tmp_path: Path) -> None:
     person = Person(tmp_path / "config")
     person.clm("doctor").has("nothing is on record yet", "clm host add", "0 fail").lacks("\nhost ")
+
+
+def test_at_a_terminal_it_is_said_which_host_is_waited_for(person: Person) -> None:
+    # It takes every connection, and never says a word.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with State.open(person.state).transaction() as tx:
+            for name in ("den", "wolf-i"):
+                tx.hosts[name] = tx.hosts[name].model_copy(
+                    update={"address": "127.0.0.1", "port": silent.getsockname()[1]}
+                )
+        with person.terminal("ps") as terminal:
+            terminal.expect("0 of 2 hosts have answered; waiting for den, wolf-i")
+            terminal.expect("unreachable")
+            assert terminal.end() == Exit.UNREACHABLE
+        person.clm("ps", code=Exit.UNREACHABLE).lacks("waiting for")
