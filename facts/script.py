@@ -163,13 +163,14 @@ def answer_about_journal(agent: str) -> str:
     """
     Return the script that answers until its standard input ends; needs root, and :func:`await_start` before it.
 
-    The line ``mark TOKEN`` makes it remember where the agent's journal ends, and print ``marked TOKEN``; for ``since
-    LINES`` it prints the last lines of what came after that, and :data:`END`.
+    The line ``mark TOKEN`` makes it print ``alive TOKEN``, remember where the agent's journal ends, and print ``marked
+    TOKEN``; for ``since LINES`` it prints the last lines of what came after that, and :data:`END`.
     """
     name = shlex.quote(agent)
     return (
         "while read -r word what; do case $word in\n"
-        f"mark) cursor=$(journalctl --quiet --unit hermes-{name}.service --lines 1 --output=cat --show-cursor |"
+        "mark) printf 'alive %s\\n' \"$what\"\n"
+        f"cursor=$(journalctl --quiet --unit hermes-{name}.service --lines 1 --output=cat --show-cursor |"
         """ sed -n 's/^-- cursor: //p'); printf 'marked %s\\n' "$what" ;;\n"""
         f'since) journalctl --sync 2>/dev/null; journal {name} "$what" --output=cat'
         f' ${{cursor:+"--after-cursor=$cursor"}}; echo {END} ;;\n'

@@ -122,16 +122,17 @@ class Way:
         """
         Have the host remember where the agent's journal ends now.
 
-        False when it does not say that it did: the connection is lost, or there is only silence on it.
+        False when it says nothing: the connection is lost, or there is only silence on it. A journal that is slow to
+        answer is no reason: then more of it is told by :meth:`journal` than came since.
         """
         token = secrets.token_hex(8)
-        return f"marked {token}" in self._answer(f"mark {token}", f"marked {token}")
+        return f"alive {token}" in self._answer(f"mark {token}", f"marked {token}")
 
     def journal(self, lines: int = 60) -> list[str]:
         """Return what the agent's journal got since :meth:`mark`, without credentials; nothing when it is cut off."""
         found = self._answer(f"since {lines}", END)
         # A mark that was answered too late comes before the lines.
-        return [plain(line) for line in found if line != END and not line.startswith("marked ")]
+        return [plain(line) for line in found if line != END and not line.startswith(("alive ", "marked "))]
 
     def end(self) -> Problem:
         """Say why the connection has ended."""

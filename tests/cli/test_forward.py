@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import queue
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -16,6 +18,7 @@ from pyinfra_hermes.cli.exits import Exit
 from pyinfra_hermes.cli.ssh import forward
 from pyinfra_hermes.cli.ssh.forward import Way
 from pyinfra_hermes.cli.state.records import Instance
+from pyinfra_hermes.facts.script import answer_about_journal
 
 
 def test_a_host_cannot_fill_our_memory() -> None:
@@ -53,3 +56,25 @@ def test_an_ssh_that_waits_for_somebody_elses_connection_is_not_waited_for(monke
     problem = way.end()
     assert (problem.message, problem.exit) == ("the connection to box was lost: closed", Exit.UNREACHABLE)
     assert way._process.returncode is not None
+
+
+@pytest.mark.parametrize(
+    ("journalctl", "alive"), [("printf '%s\\n' '-- cursor: c'", True), ("sleep 30", True), ("exit", False)]
+)
+def test_a_journal_that_hangs_is_no_connection_that_is_lost(
+    monkeypatch: pytest.MonkeyPatch, journalctl: str, alive: bool
+) -> None:
+    monkeypatch.setattr(forward, "_ANSWER_SECONDS", 1)
+    script = (
+        "exit\n" if journalctl == "exit" else f"journalctl() {{ {journalctl}; }}\n{answer_about_journal('maurice')}"
+    )
+    way = object.__new__(Way)
+    way._lines = queue.SimpleQueue()
+    with subprocess.Popen(
+        ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdin and process.stdout
+        way._stdin = process.stdin
+        threading.Thread(target=way._read, args=(process.stdout,), daemon=True).start()
+        assert way.mark() is alive
+        os.killpg(process.pid, signal.SIGKILL)
