@@ -3,13 +3,16 @@ What hosts told of their agents' files, remembered from one look to the next.
 
 A file whose digest is still the same need not be read again on its host, which is most of what asking costs there.
 Only names and digests are kept, as the hosts told them. Each agent is believed about itself alone: what it says of a
-file is not taken for what another one has.
+file is not taken for what another one has. And it is believed for a day: one that lied of a file, and was made to stop,
+must not be taken at its word for as long as the file stays.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +27,8 @@ from .state.store import State
 
 #: Bytes that are remembered of one host; what is longer is asked for anew each time.
 _MOST = 4 * 1024 * 1024
+#: Seconds after which everything of a host is asked for anew, and believed anew.
+_BELIEVED = 86400
 #: Days after which what did not change is forgotten: the host may have gone long ago.
 _DAYS = 60
 
@@ -63,4 +68,6 @@ class Remembered:
 
 def _own(file: Path) -> str:
     with file.open(encoding="utf-8") as handle:
+        if not 0 <= time.time() - os.fstat(handle.fileno()).st_mtime < _BELIEVED:
+            raise ValueError("too old")
         return handle.read(_MOST)

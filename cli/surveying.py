@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING
 
 from pyinfra_hermes.facts.observation import Observation, parse
@@ -12,7 +12,7 @@ from pyinfra_hermes.facts.script import observe_agents
 
 from .problems import Problem
 from .remembering import Remembered
-from .ssh import keeping
+from .ssh import bounded, keeping
 from .ssh.openssh import login_of, run_script
 from .state.lookup import Lookup
 from .state.records import Host, Instance
@@ -71,7 +71,7 @@ def survey(state: State, snapshot: Lookup, wanted: Iterable[Instance], *, waitin
         except ValueError as error:
             return Problem(f"{host.name}: its answer cannot be read: {error}", f"clm host check {host.name}")
 
-    with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
+    with bounded.side_by_side(_HOSTS_AT_ONCE) as pool:
         asked = {name: pool.submit(ask, host) for name, host in hosts.items()}
         # What judges the answers takes a while to import: it does so while the hosts answer.
         from .fleet import Fleet, report

@@ -55,14 +55,16 @@ for unit in "$units"/hermes-*.service; do
 done
 
 # One ss(8) for all agents: "listener ADDRESS PORT PID" a line. An agent gives its processes their names, so what stands
-# between quotation marks may be anything, a line end too: only after the last name there is none of it.
+# between quotation marks may be anything, a line end too: only after the last name there is none of it. A name has 15
+# bytes: too few for the begin of a line up to a port, and for what stands behind the last name of one.
 sockets=$(ss -Hltnp 2>/dev/null)
-listeners=$(while read -r state _ _ own _ users; do
-    number=${own##*:} pid=${users##*,pid=}
-    case $state/$number in LISTEN/ | LISTEN/*[!0-9]*) continue ;; LISTEN/*) ;; *) continue ;; esac
-    pid=${pid%%,*}
-    case $pid in '' | *[!0-9]*) pid=0 ;; esac
-    printf 'listener %s %s %s\n' "${own%:*}" "$number" "$pid"
+listeners=$(while read -r state received sent own _ users; do
+    address=${own%:*} number=${own##*:} pid=${users##*,pid=}
+    case $state/$received$sent in LISTEN/*[!0-9]* | LISTEN/) continue ;; LISTEN/*) ;; *) continue ;; esac
+    case $address/$number in /* | */ | */*[!0-9]* | *\"*) continue ;; esac
+    tail=${pid#*,fd=} pid=${pid%%,*}
+    case $pid/${tail%'))'} in */"$tail" | /* | */ | *[!0-9]*/* | */*[!0-9]*) pid=0 ;; esac
+    printf 'listener %s %s %s\n' "$address" "$number" "$pid"
 done <<SOCKETS
 $sockets
 SOCKETS
@@ -111,16 +113,20 @@ case $names in
         # Nobody but root writes there.
         umask 077
         parts=/run/pyinfra-hermes.$$
-        true 2>/dev/null >"$parts" || parts=$(mktemp) || exit 1
-        trap 'rm -f "$parts" "$parts".*' EXIT
+        folder=
+        true 2>/dev/null >"$parts" || { folder=$(mktemp -d) && parts=$folder/part; } || exit 1
+        trap 'rm -rf "$parts" "$parts".* $folder' EXIT
+        # A shell that a signal ends does not do that by itself: whoever asked may have gone.
+        trap 'exit 1' HUP INT PIPE TERM
         ;;
 esac
 # look: lines of what the agent's own files say. The agent may stop what runs as itself, keep it from ending, or have a
-# process of its own keep the pipe open: it is root that ends this, and that stops reading.
+# process of its own keep the pipe open: it is root that ends this, and that stops reading. No line of ours is shorter
+# than four: thousands of those that are would only fill the answer.
 look() {
     timeout -k 1 10 setpriv --reuid="$uid" --regid="$gid" --clear-groups --inh-caps=-all --no-new-privs --reset-env \
         sh -c "cd / && $INSIDE" sh "$home" "$bin/python" "${port:-0}" "$CONTENTS" "$known" </dev/null 2>/dev/null |
-        timeout -k 1 11 head -c "$MOST" | sed 's/[^\t -~]/?/g; s/^/own /'
+        timeout -k 1 11 head -c "$MOST" | sed '/..../!d; s/[^\t -~]/?/g; s/^/own /'
     # An empty line after one that was not cut in the middle.
     echo
 }
@@ -193,9 +199,16 @@ BLOCK
             esac
             ;;
     esac
+    # Where 127.0.0.1 leads: the same port of another address is another one's.
     port=
-    while read -r _ _ number pid; do
-        [ "$pid" != "$main" ] || [ "$pid" = 0 ] || { port=$number; break; }
+    while read -r _ address number pid; do
+        case $pid/$address in
+            0/*) ;;
+            "$main/127.0.0.1" | "$main/0.0.0.0" | "$main/*" | "$main/[::ffff:127.0.0.1]")
+                port=$number
+                break
+                ;;
+        esac
     done <<LISTENERS
 $listeners
 LISTENERS
@@ -204,7 +217,8 @@ LISTENERS
     if [ -z "$parts" ]; then
         look
     else
-        { printf 'agent %s\n' "$name" && look; } >"$parts.$name" &
+        # The line end before it is for one that could not be written to its end.
+        { printf '\nagent %s\n' "$name" && look; } >"$parts.$name" &
         asked="$asked $parts.$name"
     fi
 done

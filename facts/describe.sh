@@ -1,6 +1,6 @@
 # describe KEY PATH ...: a line "path KEY|KIND|MODE|OWNER|GROUP|SIZE|DETAIL" for each path that is there. DETAIL is a file's
-# SHA256, a link's target, or "-". A pipe or device is never opened, and no state.db: it can be large, and it changes all
-# the time. What is larger than 8 MiB is nothing that we wrote, and is not read to its end either. One stat(1) and one
+# SHA256, a link's target, or "-". A pipe or device is never opened, and no state.db or log: it can be large, and it changes
+# all the time. What is larger than 8 MiB is nothing that we wrote, and is not read to its end either. One stat(1) and one
 # sha256sum(1) for all paths: no path may hold a line end. stat(1) tells the target of a link as a shell would want it
 # quoted: taken when that is the text itself.
 describe() {
@@ -23,7 +23,10 @@ describe() {
         case $state in
             'regular file|'* | 'regular empty file|'*)
                 size=${state#*|*|*|*|}
-                [ "${size%%|*}" -gt 8388608 ] || [ "${1##*/}" = state.db ] || set -- "$@" "$1"
+                case ${1##*/} in
+                    state.db | agent.log) ;;
+                    *) [ "${size%%|*}" -gt 8388608 ] || set -- "$@" "$1" ;;
+                esac
                 ;;
         esac
         shift

@@ -3,11 +3,14 @@
 # and the line of digests that it ended with when its answer was remembered, or nothing.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 export PATH LC_ALL
-home=$1 python=$2 port=$3 contents=$4 known=$5 hermes=$1/.hermes line_end='
+home=$1 python=$2 port=$3 contents=$4 known=$5 hermes=$1/.hermes log=$1/.hermes/logs/agent.log line_end='
 '
 describe hermes "$hermes" env "$hermes/.env" config "$hermes/config.yaml" memories "$hermes/memories" \
     soul "$hermes/SOUL.md" state_db "$hermes/state.db" code "$hermes/code" credentials "$hermes/credentials" \
-    auth "$hermes/auth.json"
+    auth "$hermes/auth.json" log "$log"
+# A log has no end of its own, and its lines have none: one that is not known to be short is read from its end.
+size=${states#*"$line_end$log|regular file|"}
+if [ "$size" = "$states" ]; then size=8388609; else size=${size#*|*|*|} size=${size%%|*}; fi
 digests=
 for file in config.yaml .env auth.json; do
     digest=${sums%%"  $hermes/$file$line_end"*}
@@ -80,12 +83,18 @@ set -- health
 
 # How the last question to its model ended, by the daemon's own log: "turn answered|failed TIME REASON". Nothing of the
 # text is told, but the HTTP status. What a user wrote is in that log, too, never where a line begins.
-head='^[-0-9]{10} [0-9:,]{12} [A-Z]+ (\[.[^]]*\] )*[A-Za-z_.]+: (\[.[^]]*\] )*'
+turned='^[-0-9]{10} [0-9:,]{12} [A-Z]+ (\[.[^]]*\] )*[A-Za-z_.]+: (\[.[^]]*\] )*'
+turned=$turned'(API call #[0-9]+: |API call failed after [0-9]+ retries|Non-retryable client error)'
 turn=
-[ ! -f "$hermes/logs/agent.log" ] || [ ! -s "$hermes/logs/agent.log" ] || turn=$(
-    grep -aE "$head"'(API call #[0-9]+: |API call failed after [0-9]+ retries|Non-retryable client error)' \
-        "$hermes/logs/agent.log" 2>/dev/null | tail -n 1
-)
+if [ ! -f "$log" ] || [ ! -s "$log" ]; then
+    :
+elif [ "$size" -gt 8388608 ]; then
+    turn=$(tail -c 8388608 "$log" 2>/dev/null | grep -aE "$turned" | tail -n 1)
+else
+    # It may have grown meanwhile.
+    turn=$(ulimit -v 262144 && grep -aE "$turned" "$log" 2>/dev/null | tail -n 1)
+fi
+[ ${#turn} -le 2000 ] || turn=$(printf '%.2000s' "$turn")
 if [ -n "$turn" ]; then
     # What was answered is no trouble, whenever it was.
     at=0

@@ -371,6 +371,14 @@ def parse(lines: Iterable[str], known: Mapping[str, Contents] = MappingProxyType
 
     Raises :class:`CutOff` when the last line is missing, ValueError when a line cannot be read.
     """
+    try:
+        return _parse(lines, known)
+    except (TypeError, LookupError, RecursionError) as error:
+        # Nothing that one host says may end what is said of the others.
+        raise ValueError(repr(error)[:200]) from error
+
+
+def _parse(lines: Iterable[str], known: Mapping[str, Contents]) -> Observation:
     host: dict[str, str] = {}
     listeners: list[Listener] = []
     releases: dict[str, Release] = {}
@@ -400,6 +408,7 @@ def parse(lines: Iterable[str], known: Mapping[str, Contents] = MappingProxyType
         elif word == "own":
             if current is not None:
                 current.own.append(rest)
+                current.own_ended = False
         elif word == "agent":
             current = agents.setdefault(rest, _Collected(rest, known.get(rest)))
         elif current is not None:

@@ -12,7 +12,8 @@ await_start() {
         # by which Hermes asks for a restart, leaves the result "success".
         : "${before:=$(get NRestarts)}"
         main=$(get MainPID)
-        holder=$(ss -Hltnp "sport = :$2" | sed -n 's/.*pid=\([0-9]*\).*/\1/p' | head -n 1)
+        # As in agents.sh: a process may have a line end and ",pid=" in its name, and none behind that.
+        holder=$(ss -Hltnp "sport = :$2" | sed -n 's/^LISTEN.*,pid=\([0-9]*\),fd=[0-9]*)) *$/\1/p' | head -n 1)
         case $(get SubState)/$(get Result) in
             */success) ;;
             auto-restart*)
@@ -32,7 +33,7 @@ await_start() {
                 ;;
         esac
         main=$(get MainPID)
-        holder=$(ss -Hltnp "sport = :$2" | sed -n 's/.*pid=\([0-9]*\).*/\1/p' | head -n 1)
+        holder=$(ss -Hltnp "sport = :$2" | sed -n 's/^LISTEN.*,pid=\([0-9]*\),fd=[0-9]*)) *$/\1/p' | head -n 1)
         if [ -n "$holder" ] && [ "$holder" = "$main" ]; then
             echo "listening $main"
             return

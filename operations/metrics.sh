@@ -36,7 +36,7 @@ agent() {
     done
     sample hermes_agent_up "$1" "$running"
     # Only a port that its own process holds, on loopback, is asked.
-    port=$(ss -Hltnp 2>/dev/null | sed -n "s/^[^ ]* *[^ ]* *[^ ]* *127\.0\.0\.1:\([0-9]*\) .*pid=$main,.*/\1/p" | head -n 1)
+    port=$(ss -Hltnp 2>/dev/null | sed -n "s/^LISTEN *[0-9]* *[0-9]* *127\.0\.0\.1:\([0-9]*\) .*,pid=$main,fd=[0-9]*)) *$/\1/p" | head -n 1)
     if [ "$main" != 0 ] && [ -n "$port" ]; then
         status=$(curl -q -s -o /dev/null --noproxy '*' --max-time 3 -w '%{http_code}' "http://127.0.0.1:$port/health")
         [ "$status" != 200 ] || healthy=1

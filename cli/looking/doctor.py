@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pyinfra_hermes.deploys.model.declaration import InvalidSetting
@@ -17,6 +16,7 @@ from .. import checking
 from ..condition import said
 from ..fleet import Report, report
 from ..problems import Problem
+from ..ssh import bounded
 from ..state.errors import KeyUnavailable, StateError, WrongKey
 from ..state.lookup import Lookup
 from ..state.records import Host, Instance
@@ -69,7 +69,7 @@ def examine(state: State, snapshot: Lookup, wanted: Wanted) -> list[Finding]:
     def visit(host: Host) -> list[Finding]:
         return _visit(state, snapshot, host, by_host[host.name], wanted)
 
-    with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
+    with bounded.side_by_side(_HOSTS_AT_ONCE) as pool:
         return [finding for found in pool.map(visit, hosts.values()) for finding in found]
 
 

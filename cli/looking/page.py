@@ -60,10 +60,7 @@ class Page:
             ("hardening", self._hardening()),
             ("linger", self._linger()),
             ("sizes", self._sizes()),
-            (
-                "drift",
-                f"not known: {report.drift_unknown}" if report.drift_unknown else ", ".join(report.drift) or "none",
-            ),
+            ("drift", self._drift()),
             ("changed", self._changed()),
         ]
         return [(name, plain(value)) for name, value in rows if value]
@@ -80,6 +77,13 @@ class Page:
             "troubles": [finding.data() for finding in self.findings],
             "journal": [said(line) for line in looked.journal] if looked else [],
         }
+
+    def _drift(self) -> str:
+        if self.report.seen is None:
+            return _NOT_ASKED
+        if self.report.drift_unknown:
+            return f"not known: {self.report.drift_unknown}"
+        return ", ".join(self.report.drift) or "none"
 
     def _release(self) -> str:
         agent, seen = self.report.instance.agent, self.report.seen

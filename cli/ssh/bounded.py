@@ -6,8 +6,11 @@ import contextlib
 import os
 import selectors
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 _PIECE = 65536
@@ -26,6 +29,44 @@ class Ended:
     returncode: int
     stdout: str
     stderr: str
+
+
+class BrokenOff(Exception):
+    """Nobody waits for the program any more; it was ended."""
+
+
+class _Own(threading.local):
+    """What a thread goes by: what can be read from as soon as nobody waits for it any more."""
+
+    broken_off: int | None = None
+
+
+_own = _Own()
+
+
+@contextmanager
+def side_by_side(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """
+    Give threads to call :func:`run` in. What breaks the block off, Ctrl-C for one, breaks them off: :class:`BrokenOff`.
+
+    Ctrl-C at a terminal ends ssh(1) by itself, but for what it has another one do, which keeps its pipes open.
+    """
+    reading, writing = os.pipe()
+
+    def join() -> None:
+        _own.broken_off = reading
+
+    try:
+        with ThreadPoolExecutor(threads, initializer=join) as pool:
+            try:
+                yield pool
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                os.write(writing, b".")
+                raise
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def run(argv: Sequence[str], stdin: str, *, seconds: float, most: int) -> Ended:
@@ -64,11 +105,17 @@ def _exchange(
     selector.register(process.stdout, selectors.EVENT_READ)
     selector.register(process.stderr, selectors.EVENT_READ)
     selector.register(process.stdin, selectors.EVENT_WRITE)
-    while selector.get_map():
+    others = 0
+    if _own.broken_off is not None:
+        others = 1
+        selector.register(_own.broken_off, selectors.EVENT_READ)
+    while len(selector.get_map()) > others:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise subprocess.TimeoutExpired([], 0)
         for key, _ in selector.select(remaining):
+            if key.fileobj == _own.broken_off:
+                raise BrokenOff
             if key.fileobj is process.stdin:
                 try:
                     left = left[os.write(key.fd, left[:_PIECE]) :]

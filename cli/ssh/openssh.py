@@ -25,6 +25,8 @@ from . import bounded, keeping
 _CONNECT_SECONDS = 10
 #: A connection that was left open and fails sooner was broken before; later, the host was waited for in vain.
 _SECONDS_OF_A_BROKEN_ONE = 2
+#: What ssh(1) says when what leads to the host ended.
+_WAY_ENDED = re.compile("UNKNOWN port 65535|kex_exchange_identification")
 #: What a script may print, in bytes: the largest answer is the list of models of a large provider, in base64.
 _MOST = 16 * 1024 * 1024
 
@@ -128,16 +130,22 @@ def run_script(
     kept = keeping.kept(login) if keep else None
     was_open, began = kept.is_open() if kept else False, time.monotonic()
     result = _run(login, remote, script, seconds, (*kept.options, *own) if kept and was_open is not None else own)
-    if result.returncode == 255 and was_open:
-        # What was open need not lead anywhere any more: the host may have been started anew.
-        if time.monotonic() - began > _SECONDS_OF_A_BROKEN_ONE:
+    if kept and was_open is False and result.returncode == 255 and _WAY_ENDED.search(result.stderr):
+        # One that is to stay open hides what a jump host, or whatever else leads there, has to say.
+        result = _run(login, remote, script, seconds, own)
+    reason, passed_over = keeping.said_besides(result.stderr)
+    # Where ssh passed over what is kept and went its own way, it says how that ended. Where it could keep none, there
+    # is one without; and what was open need not lead anywhere any more: the host may have been started anew.
+    if result.returncode == 255 and (was_open or passed_over) and not (passed_over and reason):
+        if not passed_over and time.monotonic() - began > _SECONDS_OF_A_BROKEN_ONE:
             raise Problem(
                 f"{login.name}: it does not answer any more", f"clm host check {login.name}", Exit.UNREACHABLE
             )
         result = _run(login, remote, script, seconds, own)
+        reason = result.stderr
     if result.returncode == 0:
         return result.stdout
-    raise explain(login, result.returncode, result.stderr)
+    raise explain(login, result.returncode, reason)
 
 
 def _run(login: Login, remote: str, script: str, seconds: float, options: tuple[str, ...]) -> bounded.Ended:
@@ -313,6 +321,9 @@ def _plain_everywhere() -> bool:
         return False
     try:
         # As ssh(1) does, which does not go by $HOME.
+        if not (_SYSTEM / "ssh_config").exists():
+            # It may have what comes with it elsewhere, below /usr for one.
+            return False
         own = Path(pwd.getpwuid(os.getuid()).pw_dir, ".ssh", "config")
         for file in (own, _SYSTEM / "ssh_config", *_SYSTEM.glob("ssh_config.d/*.conf")):
             if not file.exists():

@@ -142,8 +142,8 @@ class Subject:
         """Where processes of its account, or of its unit, listen: address, port, and whether the unit's own do."""
         script = """
             uid=$(id -u "$1") || exit 0
-            ss -Hltnp | awk '{ line = $0; at = $4; while (match(line, /pid=[0-9]+/)) {
-                print at, substr(line, RSTART + 4, RLENGTH - 4); line = substr(line, RSTART + RLENGTH) } }' |
+            # Processes choose their names, which stand there, too: behind the last one is none of it.
+            ss -Hltnp | sed -n 's/^LISTEN *[0-9]* *[0-9]* *\\([^ "]*\\) .*,pid=\\([0-9]*\\),fd=[0-9]*)) *$/\\1 \\2/p' |
             while read -r at pid; do
                 own=no
                 grep -qs "/$2\\(/\\|$\\)" "/proc/$pid/cgroup" && own=yes

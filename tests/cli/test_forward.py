@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import queue
@@ -77,4 +78,7 @@ def test_a_journal_that_hangs_is_no_connection_that_is_lost(
         way._stdin = process.stdin
         threading.Thread(target=way._read, args=(process.stdout,), daemon=True).start()
         assert way.mark() is alive
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()

@@ -401,6 +401,11 @@ def test_a_host_is_not_asked_for_where_ssh_is_configured_plainly(configuration: 
     assert openssh._plain_everywhere()
 
 
+def test_an_ssh_whose_own_configuration_is_elsewhere_is_asked(configuration: Path) -> None:
+    (configuration / "etc" / "ssh_config").unlink()
+    assert not openssh._plain_everywhere()
+
+
 @pytest.mark.parametrize("file", [".ssh/config", "etc/ssh_config", "etc/ssh_config.d/ours.conf"])
 @pytest.mark.parametrize(
     "text", ["Host a\n\tproxyJump b\n", "HOSTKEYALIAS=a", "Match all\n Include ~/.ssh/more", "include x"]

@@ -82,7 +82,7 @@ def test_one_thing_that_is_wrong_is_told(change: dict[str, object], check: str, 
         (Case({**CLEAN, "unit UnitFileState": "unit UnitFileState=disabled"}), {"enabled": "warn"}),
         (Case(dict(CLEAN), more=('own leaf 0 ["mcp_servers", "planted", "command"]',)), {"mcp": "warn"}),
         (Case(dict(CLEAN), more=('own leaf 0 ["mcp_servers", "jira.example", "command"]',)), {}),
-        (Case(dict(CLEAN), more=("cut",)), {"size": "warn"}),
+        (Case({**CLEAN, "own whole": None}), {"size": "warn"}),
         (Case({**CLEAN, "listener 127.0.0.1 8642": "listener 0.0.0.0 8642 4711"}), {"loopback": "fail"}),
         (Case(dict(CLEAN), more=(f"own turn failed {STARTED + 9} 401",)), {"state": "warn"}),
         (

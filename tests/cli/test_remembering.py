@@ -53,6 +53,19 @@ def test_it_is_written_only_when_something_is_new(cache: Path, state: State) -> 
     assert Remembered(state, DEN).contents == {"maurice": Contents("- - -", ())}
 
 
+@pytest.mark.parametrize("hours", [25, -2])
+def test_what_was_told_is_believed_for_a_day_and_asked_for_anew(hours: int, cache: Path, state: State) -> None:
+    Remembered(state, DEN).keep(parse(WHOLE))
+    (file,) = cache.iterdir()
+    os.utime(file, (0, time.time() - 23 * 3600))
+    assert "maurice" in Remembered(state, DEN).contents
+    os.utime(file, (0, time.time() - hours * 3600))
+    again = Remembered(state, DEN)
+    assert again.contents == {}
+    again.keep(parse(WHOLE))
+    assert "maurice" in Remembered(state, DEN).contents
+
+
 def test_what_nobody_wrote_for_months_goes(cache: Path, state: State) -> None:
     Remembered(state, DEN).keep(parse(WHOLE))
     (old,) = cache.iterdir()
@@ -95,6 +108,16 @@ def test_that_it_cannot_be_kept_is_no_trouble(cache: Path, state: State, monkeyp
     cache.unlink()
     Remembered(state, DEN).keep(_of("maurice", Contents("- - -", ("x" * 5_000_000,))))
     assert not cache.exists()
+
+
+def test_somebody_without_a_home_remembers_nothing(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    Remembered(state, DEN).keep(parse(WHOLE))
+    assert Remembered(state, DEN).contents == {}
 
 
 def _of(name: str, contents: Contents) -> Observation:

@@ -225,7 +225,7 @@ def test_a_proof_that_fails_is_asked_for_again(running: World) -> None:
 
 
 def test_a_host_that_cannot_be_observed_gets_nothing(installed: World) -> None:
-    installed.broken = {"getent passwd | awk": "sudo: a password is required"}
+    installed.broken = {"hermes.slice": "sudo: a password is required"}
     with pytest.raises(PyinfraError):
         deployed(installed, (configure, (spec(), SECRETS)))
     assert all(not each.stdin for each in installed.executed)

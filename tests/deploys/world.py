@@ -21,6 +21,8 @@ from pyinfra_hermes.facts.script import ACCOUNT_COMMENT, PENDING
 from pyinfra_hermes.operations.preflight import TOOLS
 
 OBSERVE = "observe"
+#: What only the script of an observation has.
+_OBSERVING = 'note "${unit%.service}"'
 UNITS = "/etc/systemd/system"
 
 
@@ -78,7 +80,7 @@ class World:
     @property
     def commands(self) -> list[str]:
         """What was executed, an observation as one word."""
-        return [OBSERVE if "getent passwd | awk" in each.command else each.command for each in self.executed]
+        return [OBSERVE if _OBSERVING in each.command else each.command for each in self.executed]
 
     @property
     def acted(self) -> list[str]:
@@ -94,7 +96,7 @@ class World:
         for part, text in self.broken.items():
             if part in command:
                 return False, [text]
-        if "getent passwd | awk" in command:
+        if _OBSERVING in command:
             return True, self._observation(command)
         if command == "sh -s" and "await_installation" in stdin:
             return True, [*(self.courses.pop(0) if self.courses else ["done 1 1"]), "end"]
@@ -222,6 +224,7 @@ class World:
             lines += [f"own leaf {digest} {path}" for path, digest in agent.leaves.items()]
             if agent.running:
                 lines += ["own answer health 200 {}", "own answer models 200 {}"]
+            lines += ["own whole", ""]
         return lines
 
 

@@ -145,3 +145,55 @@ def test_key_and_port_are_told_of_as_they_stand_in_the_file(shell: str, tmp_path
 def test_a_link_is_told_with_its_very_target(shell: str, target: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(target)
     assert described(shell, key=tmp_path / "link")["key"][5:] == target.split("|")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_log_without_an_end_is_read_from_its_end(shell: str, tmp_path: Path) -> None:
+    logs = tmp_path / ".hermes" / "logs"
+    logs.mkdir(parents=True)
+    line = "2026-11-22 17:00:00,123 INFO agent: API call failed after 3 retries "
+    # A hole takes no room; whoever reads it as a line runs out of memory, or of time.
+    with (logs / "agent.log").open("wb") as file:
+        file.truncate(40 * 1024**3)
+        file.seek(0, os.SEEK_END)
+        file.write(f"\n{line}HTTP 429: {'x ' * 1_000_000}HTTP 500\n".encode())
+    said = look(shell, tmp_path, "- - -")
+    assert [each for each in said if each.startswith("turn")] == ["turn failed 1795366800 429"]
+    assert not any("agent.log" in each for each in said)
+    (logs / "agent.log").write_text(f"{line}(Connection error)\n")
+    assert [each.split()[-1] for each in look(shell, tmp_path, "- - -") if each.startswith("turn")] == ["connection"]
+    (logs / "agent.log").write_text("")
+    assert not any(each.startswith("turn") for each in look(shell, tmp_path, "- - -"))
+
+
+CONTENTS = resources.files("pyinfra_hermes.facts").joinpath("contents.py.txt").read_text(encoding="utf-8")
+
+
+def test_what_could_not_be_told_of_is_not_taken_for_read(tmp_path: Path) -> None:
+    (tmp_path / ".hermes").mkdir()
+    (tmp_path / ".hermes" / "config.yaml").write_text("a: 1")
+    (tmp_path / ".hermes" / "auth.json").write_text("{}")
+    three = hashlib.sha256(b"{}").hexdigest()
+
+    def last(contents: str) -> str:
+        return next(line for line in look("sh", tmp_path, "", contents) if line.startswith("contents"))
+
+    # A release that is not all there.
+    assert last(f"import sys\nsys.modules['yaml'] = None\n{CONTENTS}") == f"contents unknown - {three}"
+    (tmp_path / ".hermes" / ".env").write_text("A=b")
+    no_dotenv = "import importlib.util\nimportlib.util.find_spec = lambda name: None\n"
+    assert last(no_dotenv + CONTENTS) == f"contents {hashlib.sha256(b'a: 1').hexdigest()} unknown {three}"
+    (tmp_path / ".hermes" / ".env").unlink()
+    # Half a package, as a full disk leaves it.
+    (tmp_path / "half" / "yaml").mkdir(parents=True)
+    (tmp_path / "half" / "yaml" / "__init__.py").write_text("def (")
+    half = f"import sys\nsys.path.insert(0, {str(tmp_path / 'half')!r})\n"
+    assert last(half + CONTENTS) == f"contents unknown - {three}"
+    # What the file holds is the file's own fault.
+    (tmp_path / ".hermes" / "auth.json").write_text("{")
+    assert last(CONTENTS).endswith(f"- {hashlib.sha256(b'{').hexdigest()}")
+    (tmp_path / ".hermes" / "auth.json").write_text("{}")
+    assert last(CONTENTS) == f"contents {hashlib.sha256(b'a: 1').hexdigest()} - {three}"
+    with (tmp_path / ".hermes" / "config.yaml").open("wb") as file:
+        file.truncate(100 * 1024**3)
+    assert last(CONTENTS) == f"contents unknown - {three}"

@@ -274,6 +274,11 @@ def test_an_observation_without_its_last_line_is_cut_off(length: int) -> None:
         parse(WHOLE[:length])
 
 
+def test_half_a_line_is_none_whatever_stood_before_it() -> None:
+    agent = parse([*HOST, *AGENT[: AGENT.index("own env_port 8642")], "", "own env_port 86", "agent x", "end"])
+    assert (agent.agent("maurice").env_port, agent.agent("maurice").cut) == (None, True)
+
+
 def test_line_ends_of_another_transport_do_no_harm() -> None:
     assert parse(f"{line}\r\n" for line in WHOLE) == parse(WHOLE)
 
@@ -313,6 +318,31 @@ def test_line_ends_of_another_transport_do_no_harm() -> None:
 def test_what_cannot_be_read_fails_one_host_and_not_the_run(fact: type, lines: list[str]) -> None:
     with pytest.raises(FactProcessError):
         fact().process(lines)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["end"],
+        *(
+            [*HOST, *AGENT, bad, "end"]
+            for bad in (
+                "release null",
+                "release {}",
+                'release {"\\u001b[2J": 1}',
+                'release {"id": [], "version": "1", "calver": "1", "python": "3"}',
+                f"release {'[' * 60000}",
+                "installed []",
+                f"installed {'[' * 60000}",
+                f"unit NRestarts={'9' * 5000}",
+            )
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_one_kind_of_error(lines: list[str]) -> None:
+    # Whoever asks many hosts goes by it: one that lies must not end what is said of the others.
+    with pytest.raises(ValueError, match=r"\A[ -~]{1,200}\Z"):
+        parse(lines)
 
 
 def _edited() -> st.SearchStrategy[list[str]]:

@@ -7,6 +7,8 @@ import re
 import shlex
 import shutil
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import resources
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from pyinfra_hermes.deploys.model import layout
 from pyinfra_hermes.facts import script
-from pyinfra_hermes.facts.observation import AgentState, Observation, PathState, parse
+from pyinfra_hermes.facts.observation import AgentState, CutOff, Observation, PathState, parse
 
 ABSENT = ("hermes-test-absent", "hermes-test-gone")
 SHELLS = [shell for shell in ("sh", "dash", "bash") if shutil.which(shell)]
@@ -209,7 +211,19 @@ def test_what_an_agent_plants_is_told_of_the_agent_only(tmp_path: Path) -> None:
         ('*:80 *:* users:(("nginx",pid=7,fd=6),("nginx",pid=6,fd=6))', ["* 80 6"]),
         ('127.0.0.1:8642 0.0.0.0:* users:((",pid=916,fd=1",pid=55,fd=3))', ["127.0.0.1 8642 55"]),
         ('127.0.0.1:1 0.0.0.0:* users:(("x\nLISTEN 0 0 *:2",pid=55,fd=3))', ["127.0.0.1 1 0"]),
-        ('127.0.0.1:1 0.0.0.0:* users:(("\nLISTEN a b :8 ",pid=55,fd=3))', ["127.0.0.1 1 0", " 8 0"]),
+        ('127.0.0.1:1 0.0.0.0:* users:(("\nLISTEN a b :8 ",pid=55,fd=3))', ["127.0.0.1 1 0"]),
+        ('127.0.0.1:1 0.0.0.0:* users:(("\nLISTEN 1 2 :8 ",pid=55,fd=3))', ["127.0.0.1 1 0"]),
+        # A line that ends in a name, or in the middle of several: as ss(8) of a host printed them.
+        ('127.0.0.1:1 0.0.0.0:* users:((" ,pid=916,\n",pid=55,fd=3))', ["127.0.0.1 1 0"]),
+        (
+            '127.0.0.1:1 0.0.0.0:* users:(("\n LISTEN ",pid=55,fd=3),(" x :8600 ",pid=56,fd=3),'
+            '(" ,pid=916,\n",pid=57,fd=3))',
+            ["127.0.0.1 1 0"],
+        ),
+        (
+            '127.0.0.1:1 0.0.0.0:* users:(("\n LISTEN ",pid=55,fd=3),("0 0 x:8600 y ",pid=56,fd=3))',
+            ["127.0.0.1 1 0"],
+        ),
     ],
 )
 def test_a_listener_is_whose_it_is_whatever_its_process_is_called(sockets: str, told: list[str]) -> None:
@@ -221,7 +235,7 @@ def test_a_listener_is_whose_it_is_whatever_its_process_is_called(sockets: str, 
     assert len(parse(result.stdout.splitlines()).listeners) == len(told)
 
 
-def observe(folder: Path, sockets: str, *, shell: str, thorough: bool) -> Observation:
+def observe(folder: Path, sockets: str, *, shell: str = "sh", thorough: bool = False, before: str = "") -> Observation:
     """Observe two agents that only this script knows of: their accounts, their units, and what runs of them."""
     units = folder / "units"
     units.mkdir(exist_ok=True)
@@ -254,7 +268,8 @@ def observe(folder: Path, sockets: str, *, shell: str, thorough: bool) -> Observ
     pgrep() {{ echo 1; }}
     """
     text = script.observe_agents(thorough=thorough).replace("/etc/systemd/system", str(units))
-    result = run(stand_ins + text.replace("/etc/passwd", str(folder / "passwd")), shell=shell)
+    text = text.replace("/etc/passwd", str(folder / "passwd")).replace("/run/pyinfra-hermes", str(folder / "run" / "x"))
+    result = run(stand_ins + before + text, shell=shell, TMPDIR=str(folder))
     return parse(result.stdout.split("\n"))
 
 
@@ -284,3 +299,70 @@ def test_an_agent_has_its_own_unit_and_the_port_that_its_daemon_holds(
     assert all(each.ours and not each.cut and each.paths["unit"].mode == "644" for each in (agnes, maurice))
     assert [each.processes for each in (agnes, maurice)] == ([1, 1] if thorough else [0, 0])
     assert (observed.host.python is not None, bool(observed.host.tools)) == (thorough, thorough)
+
+
+class _Listening(BaseHTTPRequestHandler):
+    """An API that remembers whether somebody showed it a key."""
+
+    def do_GET(self) -> None:
+        self.server.keys.append(self.headers["Authorization"])  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@needs_linux
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl(1) is what asks an agent")
+@pytest.mark.parametrize(
+    ("address", "asked"), [("127.0.0.1", True), ("*", True), ("0.0.0.0", True), ("[::1]", False), ("127.0.0.2", False)]
+)
+def test_a_key_is_for_the_daemon_that_listens_where_it_is_sent(address: str, asked: bool, tmp_path: Path) -> None:
+    # What answers on 127.0.0.1 may be another agent's when the daemon has the same port of another address.
+    (tmp_path / "run").mkdir()
+    (tmp_path / "agnes" / ".hermes").mkdir(parents=True)
+    (tmp_path / "agnes" / ".hermes" / ".env").write_text(f"API_SERVER_KEY={'0f' * 32}\n")
+    with HTTPServer(("127.0.0.1", 0), _Listening) as server:
+        server.keys = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        users = 'users:(("hermes",pid=916,fd=1))'
+        observed = observe(tmp_path, f"LISTEN 0 128 {address}:{server.server_port} 0.0.0.0:* {users}")
+        server.shutdown()
+        keys = server.keys  # type: ignore[attr-defined]
+    assert keys == ([f"Bearer {'0f' * 32}"] * 3 if asked else [])
+    assert bool(observed.agent("agnes").answers) is asked
+
+
+@needs_linux
+def test_where_run_cannot_be_written_to_nobody_can_guess_where_answers_are_gathered(tmp_path: Path) -> None:
+    # In /tmp everybody could have made a link of the name of a file that root is about to write.
+    seen = tmp_path / "seen"
+    before = f"setpriv() {{ ls {tmp_path} >>{seen}; echo whole; }}\n"
+    observed = observe(tmp_path, "", before=before)
+    assert not any(observed.agent(name).cut for name in ("agnes", "maurice"))
+    assert {line.count(".") for line in seen.read_text().splitlines() if line.startswith("tmp.")} == {1}
+    assert not list(tmp_path.glob("tmp.*"))
+
+
+@needs_linux
+@pytest.mark.parametrize("signal", ["PIPE", "TERM"])
+@pytest.mark.parametrize("shell", SHELLS)
+def test_one_that_is_ended_leaves_no_answers_behind(shell: str, signal: str, tmp_path: Path) -> None:
+    # As when whoever asked broke it off.
+    (tmp_path / "run").mkdir()
+    other = f"until [ -e {tmp_path}/run/x.$$.agnes ]; do sleep 0.01; done"
+    before = f"setpriv() {{ case $* in *--reuid=2*) {other}; kill -{signal} $$ ;; esac; echo whole; }}\n"
+    with pytest.raises(CutOff):
+        observe(tmp_path, "", shell=shell, before=before)
+    assert not list((tmp_path / "run").iterdir())
+
+
+@needs_linux
+def test_lines_that_say_nothing_do_not_fill_the_answer(tmp_path: Path) -> None:
+    before = "setpriv() { yes '' | head -c 500000; echo whole; }\n"
+    (tmp_path / "run").mkdir()
+    observed = observe(tmp_path, "", before=before + f'sed() {{ command sed "$@" | tee -a {tmp_path}/said; }}\n')
+    text = (tmp_path / "said").read_text().splitlines()
+    assert text == ["own whole"] * 2
+    assert not observed.agent("agnes").cut

@@ -57,6 +57,12 @@ def test_a_port_that_another_holds_is_told() -> None:
     assert line == "failed port 8642 is held by another process (pid 9)"
 
 
+def test_one_that_is_called_by_the_daemons_number_is_not_the_daemon() -> None:
+    # A process called "\\n,pid=7,\\n", as ss(8) prints it.
+    (line,) = said(RUNNING, holder='1,fd=7),("\n,pid=7,\n",pid=9')
+    assert line == "waiting active (running), nothing listens on port 8642 yet"
+
+
 def test_of_the_journal_the_last_start_is_shown() -> None:
     _, *journal = said(RUNNING, holder=9)
     assert journal == ["Starting hermes-maurice.service - Hermes agent maurice...", *(f"line {n}" for n in range(3))]

@@ -97,7 +97,8 @@ def test_a_host_that_is_gone_is_noticed_and_so_is_its_return(person: Person, hos
     host.unplug()
     try:
         began = time.monotonic()
-        said = person.clm("ps", code=Exit.UNREACHABLE).has("den: unreachable: it does not answer any more")
+        # Why is told as it is where nothing was kept.
+        said = person.clm("ps", code=Exit.UNREACHABLE).has("den: unreachable: cannot connect to admin@", ": ssh: ")
         assert time.monotonic() - began < 12, said
         person.clm("ps", code=Exit.UNREACHABLE).has("den: unreachable: cannot connect to admin@")
     finally:
@@ -155,6 +156,19 @@ def test_where_others_could_open_it_none_is_kept(person: Person, runtime: Path) 
     assert (masters(runtime), list((runtime / "clm").iterdir())) == ([], [])
     look(person.but(XDG_RUNTIME_DIR=str(runtime / "absent")))
     look(person.but(XDG_RUNTIME_DIR=str(runtime / ("long" * 30))))
+
+
+def test_where_no_socket_can_be_made_none_is_kept(person: Person, runtime: Path) -> None:
+    named = runtime / "${HOME}"
+    named.mkdir()
+    look(person.but(XDG_RUNTIME_DIR=str(named)))
+    (runtime / "clm").mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=700", "tmpfs", runtime / "clm"], check=True)
+    try:
+        look(person)
+    finally:
+        subprocess.run(["umount", runtime / "clm"], check=True)
+    assert masters(runtime) == []
 
 
 @pytest.mark.parametrize("seconds", ["soon", "-1", "1.5", "3601", "٣"])

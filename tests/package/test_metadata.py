@@ -8,6 +8,7 @@ from pyinfra.api.metadata import parse_plugins
 
 ROOT = Path(__file__).parents[2]
 _PRIVATE = {
+    "caching",
     "__init__",
     "announcing",
     "commands",
@@ -32,7 +33,7 @@ _PRIVATE = {
     "wheels",
 }
 #: Values that a fact of another module holds.
-_PLAIN = {("facts", "receipts"), ("facts", "snapshots")}
+_PLAIN = {("facts", "contents"), ("facts", "receipts"), ("facts", "snapshots")}
 
 
 def test_every_public_module_is_listed_and_exists() -> None:
