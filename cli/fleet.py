@@ -104,7 +104,7 @@ class Report:
             "release": agent.release,
             "method": agent.method,
             "hardening": agent.hardening,
-            "drift": None if self.drift_unknown else list(self.drift),
+            "drift": None if self.drift_unknown or seen is None else list(self.drift),
             "drift_unknown": self.drift_unknown,
             "healthy": bool(seen and seen.healthy),
             "channels": dict(seen.channels) if seen else {},

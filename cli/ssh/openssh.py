@@ -23,6 +23,8 @@ from ..state.store import State
 from . import bounded, keeping
 
 _CONNECT_SECONDS = 10
+#: Characters of an answer that may tell why there is none.
+_LONGEST_REASON = 300
 #: A connection that was left open and fails sooner was broken before; later, the host was waited for in vain.
 _SECONDS_OF_A_BROKEN_ONE = 2
 #: What ssh(1) says when what leads to the host ended.
@@ -145,7 +147,9 @@ def run_script(
         reason = result.stderr
     if result.returncode == 0:
         return result.stdout
-    raise explain(login, result.returncode, reason)
+    # A login shell that lets nobody in says so as if it were an answer, and nothing else.
+    said = result.stdout if len(result.stdout) <= _LONGEST_REASON else ""
+    raise explain(login, result.returncode, reason if reason.strip() else said)
 
 
 def _run(login: Login, remote: str, script: str, seconds: float, options: tuple[str, ...]) -> bounded.Ended:

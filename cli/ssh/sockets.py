@@ -18,8 +18,8 @@ def private_folder() -> Path:
 
     Raises :class:`Problem` when what is there is not ours alone.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base, "clm") if base else Path(tempfile.gettempdir(), f"clm-{os.getuid()}")
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    folder = Path(base, "clm") if Path(base).is_absolute() else Path(tempfile.gettempdir(), f"clm-{os.getuid()}")
     try:
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)

@@ -290,6 +290,7 @@ def test_the_screen_fits_80_columns_and_says_below_what_is_wrong(monkeypatch: py
 def test_a_host_that_does_not_answer_is_told_once_and_strangers_are_told() -> None:
     gone = Problem("wolf-i: cannot connect to root@192.0.2.7 port 22: timed out", "clm host check wolf-i")
     unreachable = Report(instance(), None, condition_of(gone))
+    assert unreachable.data()["drift"] is None, "nobody knows"
     fleet = Fleet({"wolf-i": gone}, (unreachable, unreachable))
     assert notes(fleet, fleet.reports) == [
         "wolf-i: unreachable: cannot connect to root@192.0.2.7 port 22: timed out\n  clm host check wolf-i"

@@ -91,3 +91,24 @@ def test_what_a_jump_host_says_is_told(login: Login, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Problem, match=r"the jump host jump\.example on the way"):
         run_script(login, "true", options=("-o", way), keep=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("This account is currently not available.", "den: This account is currently not available."),
+        ("", "den: no reason given"),
+        ("host os debian\n" * 50, "den: no reason given"),
+    ],
+)
+def test_a_login_shell_that_lets_nobody_in_says_why(
+    login: Login, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, reason: str
+) -> None:
+    (tmp_path / "said").write_text(said)
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\n[ $1 != -G ] || exit 1\n/bin/cat {tmp_path}/said\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Problem) as found:
+        run_script(login, "true\n")
+    assert found.value.message == reason

@@ -13,6 +13,7 @@ import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -304,6 +305,12 @@ def test_the_folder_of_sockets_is_for_this_user_alone(tmp_path: Path, monkeypatc
     folder.chmod(0o755)
     with pytest.raises(Problem, match="not a folder of this user alone"):
         private_folder()
+    # The specification of these folders has relative ones passed over.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    for relative in ("run", "", "."):
+        monkeypatch.setenv("XDG_RUNTIME_DIR", relative)
+        assert private_folder() == tmp_path / f"clm-{os.getuid()}"
 
 
 @given(st.text())
