@@ -315,3 +315,12 @@ def test_what_cannot_be_done_fails_on_its_host(
     [command], _ = yielded(memories.memory, found, file=file, text="x", expected=expected)
     assert why in command.get_raw_value()
     assert command.get_raw_value().endswith("exit 1")
+
+
+def test_two_may_be_the_first_to_write(tmp_path: Path) -> None:
+    (tmp_path / ".hermes").mkdir()
+    # Another one makes the folder after it was looked for.
+    meanwhile = "import os\nmkdir = os.mkdir\nos.mkdir = lambda *a, **b: (mkdir(*a, **b), mkdir(*a, **b))\n"
+    done = change(tmp_path / ".hermes", "add", "bees", before=meanwhile)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / ".hermes" / "memories" / "MEMORY.md").read_text() == "bees"
