@@ -1,3 +1,8 @@
+# holder_of PORT: the process that listens there, by its number. As in agents.sh: a process may have a line end and ",pid="
+# in its name, and none behind that.
+holder_of() {
+    ss -Hltnp "sport = :$1" | sed -n 's/^LISTEN.*,pid=\([0-9]*\),fd=[0-9]*)) *$/\1/p' | head -n 1
+}
 # await_start AGENT PORT SECONDS: wait until the agent's own process listens, and print one line:
 #   listening PID | waiting STATE... | failed REASON...
 await_start() {
@@ -12,8 +17,7 @@ await_start() {
         # by which Hermes asks for a restart, leaves the result "success".
         : "${before:=$(get NRestarts)}"
         main=$(get MainPID)
-        # As in agents.sh: a process may have a line end and ",pid=" in its name, and none behind that.
-        holder=$(ss -Hltnp "sport = :$2" | sed -n 's/^LISTEN.*,pid=\([0-9]*\),fd=[0-9]*)) *$/\1/p' | head -n 1)
+        holder=$(holder_of "$2")
         case $(get SubState)/$(get Result) in
             */success) ;;
             auto-restart*)
@@ -33,7 +37,7 @@ await_start() {
                 ;;
         esac
         main=$(get MainPID)
-        holder=$(ss -Hltnp "sport = :$2" | sed -n 's/^LISTEN.*,pid=\([0-9]*\),fd=[0-9]*)) *$/\1/p' | head -n 1)
+        holder=$(holder_of "$2")
         if [ -n "$holder" ] && [ "$holder" = "$main" ]; then
             echo "listening $main"
             return
