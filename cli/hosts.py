@@ -23,7 +23,8 @@ from .exits import Exit
 from .output import say
 from .problems import Problem
 from .ssh import keys
-from .ssh.openssh import Login, LoginRefused, NoRoot, configured, login_of, offered_key, run_script
+from .ssh.configuration import configured
+from .ssh.openssh import Login, LoginRefused, NoRoot, login_of, offered_key, run_script
 from .state.known_hosts import HostKey, KnownHosts, KnownKeys, look_up_in, users_known_hosts, with_key
 from .state.records import API_SERVER_KEY, Host, agent_scope
 from .state.store import State, Transaction

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pwd
 import re
 import socket
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..exits import Exit
 from ..problems import Problem
+from .configuration import users_file
 from .sockets import private_folder
 
 if TYPE_CHECKING:
@@ -106,9 +106,9 @@ def kept(login: Login) -> Kept | None:
 
 
 def _configuration() -> bytes:
-    # A name may lead elsewhere by it. As ssh(1) does, which does not go by $HOME.
+    # A name may lead elsewhere by it.
     with suppress(OSError, KeyError):
-        return Path(pwd.getpwuid(os.getuid()).pw_dir, ".ssh", "config").read_bytes()
+        return users_file().read_bytes()
     return b""
 
 

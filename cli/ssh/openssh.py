@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 import shlex
-import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from ..exits import Exit
@@ -20,7 +16,7 @@ from ..problems import Problem
 from ..state.known_hosts import Entry, HostKey, entry_name, look_up_in
 from ..state.records import Host
 from ..state.store import State
-from . import bounded, keeping
+from . import bounded, configuration, keeping
 
 _CONNECT_SECONDS = 10
 #: Characters of an answer that may tell why there is none.
@@ -78,7 +74,7 @@ class Login:
     def server(self) -> tuple[str, int]:
         """The name and port that a list of host keys has it under: where the user's ssh configuration leads."""
         try:
-            return configured(self.address).address, self.port
+            return configuration.configured(self.address).address, self.port
         except Problem:
             return self.address, self.port
 
@@ -266,87 +262,12 @@ def _offending(text: str) -> list[HostKey]:
     return found
 
 
-@dataclass(frozen=True)
-class Defaults:
-    """What the user's own ssh configuration says of a name."""
-
-    address: str
-    port: int
-    user: str
-    #: Jump hosts, the first one first.
-    jumps: tuple[str, ...]
-    host_key_alias: str | None
-    #: The lists of host keys that the user's own ssh reads for it.
-    known_hosts: tuple[Path, ...]
-    #: Everything else, which tells whether another name means the same way to a host.
-    rest: Mapping[str, Sequence[str]]
-
-
-@cache
-def configured(name: str) -> Defaults:
-    """Ask the user's ssh configuration about a host, without connecting."""
-    result = subprocess.run(["ssh", "-G", "--", name], capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise Problem(f"ssh -G {name} failed: {result.stderr.strip()}", "apt-get install openssh-client")
-    values: dict[str, list[str]] = {}
-    for line in result.stdout.splitlines():
-        option, space, value = line.partition(" ")
-        if space:
-            values.setdefault(option, []).append(value)
-    jump = values.get("proxyjump", ["none"])[0]
-    lists = " ".join(values.get("userknownhostsfile", []) + values.get("globalknownhostsfile", [])).split()
-    return Defaults(
-        address=values["hostname"][0],
-        port=int(values["port"][0]),
-        user=values["user"][0],
-        jumps=() if jump == "none" else tuple(jump.split(",")),
-        host_key_alias=values.get("hostkeyalias", [None])[0],
-        known_hosts=tuple(Path(path).expanduser() for path in lists if "%" not in path and path != "none"),
-        rest={option: value for option, value in values.items() if option not in _SAID_OTHERWISE},
-    )
-
-
-_SAID_OTHERWISE = frozenset(["host", "originalhost", "hostname", "port", "user"])
-
-
-#: Where OpenSSH is as Linux distributions build it, and what it reads there.
-_PROGRAM = Path("/usr/bin/ssh")
-_SYSTEM = Path("/etc/ssh")
-
-
-@cache
-def _plain_everywhere() -> bool:
-    """
-    Tell whether no file of ssh's configuration has a word of jump hosts or aliases: then no host needs to be asked for.
-
-    False as well where that cannot be told by a glance at the files.
-    """
-    if (found := shutil.which("ssh")) is None or Path(found).resolve() != _PROGRAM:
-        return False
-    try:
-        # As ssh(1) does, which does not go by $HOME.
-        if not (_SYSTEM / "ssh_config").exists():
-            # It may have what comes with it elsewhere, below /usr for one.
-            return False
-        own = Path(pwd.getpwuid(os.getuid()).pw_dir, ".ssh", "config")
-        for file in (own, _SYSTEM / "ssh_config", *_SYSTEM.glob("ssh_config.d/*.conf")):
-            if not file.exists():
-                continue
-            text = file.read_text(encoding="utf-8", errors="replace").lower()
-            text = re.sub(rf"^include {_SYSTEM}/ssh_config\.d/\*\.conf$", "", text, flags=re.MULTILINE)
-            if re.search("include|proxyjump|hostkeyalias", text):
-                return False
-    except (OSError, KeyError):
-        return False
-    return True
-
-
 def _way(login: Login) -> list[str]:
     """Return the options for what the user's configuration would otherwise do its own way."""
-    if _plain_everywhere():
+    if configuration.plain_everywhere():
         return []
     try:
-        entry = configured(login.address)
+        entry = configuration.configured(login.address)
     except Problem:
         return []
     options = []

@@ -17,6 +17,7 @@ import pytest
 
 from pyinfra_hermes.cli import asking, hosts
 from pyinfra_hermes.cli.problems import Problem
+from pyinfra_hermes.cli.ssh import configuration as ssh_configuration
 from pyinfra_hermes.cli.ssh import keys, openssh
 from pyinfra_hermes.cli.ssh.openssh import Login, LoginRefused, NotTrusted, connection_problem
 from pyinfra_hermes.cli.state.known_hosts import HostKey, KnownHosts
@@ -384,26 +385,26 @@ def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         f"Include {tmp_path}/etc/ssh_config.d/*.conf\nHost *\n  SendEnv LANG\n"
     )
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(openssh, "_PROGRAM", program)
-    monkeypatch.setattr(openssh, "_SYSTEM", tmp_path / "etc")
+    monkeypatch.setattr(ssh_configuration, "_PROGRAM", program)
+    monkeypatch.setattr(ssh_configuration, "_SYSTEM", tmp_path / "etc")
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_dir=str(tmp_path)))
-    openssh._plain_everywhere.cache_clear()
+    ssh_configuration.plain_everywhere.cache_clear()
     yield tmp_path
-    openssh._plain_everywhere.cache_clear()
+    ssh_configuration.plain_everywhere.cache_clear()
 
 
 def test_a_host_is_not_asked_for_where_ssh_is_configured_plainly(configuration: Path) -> None:
     (configuration / ".ssh" / "config").write_text("Host *\n  IdentityFile ~/.ssh/key\n")
     (configuration / "etc" / "ssh_config.d" / "ours.conf").write_text("Host *.example\n  User me\n")
-    assert openssh._plain_everywhere()
+    assert ssh_configuration.plain_everywhere()
     (configuration / ".ssh" / "config").unlink()
-    openssh._plain_everywhere.cache_clear()
-    assert openssh._plain_everywhere()
+    ssh_configuration.plain_everywhere.cache_clear()
+    assert ssh_configuration.plain_everywhere()
 
 
 def test_an_ssh_whose_own_configuration_is_elsewhere_is_asked(configuration: Path) -> None:
     (configuration / "etc" / "ssh_config").unlink()
-    assert not openssh._plain_everywhere()
+    assert not ssh_configuration.plain_everywhere()
 
 
 @pytest.mark.parametrize("file", [".ssh/config", "etc/ssh_config", "etc/ssh_config.d/ours.conf"])
@@ -412,18 +413,18 @@ def test_an_ssh_whose_own_configuration_is_elsewhere_is_asked(configuration: Pat
 )
 def test_a_word_of_jump_hosts_anywhere_is_enough_to_ask(configuration: Path, file: str, text: str) -> None:
     (configuration / file).write_text(text)
-    assert not openssh._plain_everywhere()
+    assert not ssh_configuration.plain_everywhere()
 
 
 def test_an_ssh_that_may_read_other_files_is_asked(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (configuration / "etc" / "ssh_config").chmod(0)
     if os.geteuid() != 0:
-        assert not openssh._plain_everywhere()
+        assert not ssh_configuration.plain_everywhere()
     (configuration / "bin").mkdir()
     (configuration / "bin" / "ssh").touch(mode=0o755)
     monkeypatch.setenv("PATH", f"{configuration}/bin")
-    openssh._plain_everywhere.cache_clear()
-    assert not openssh._plain_everywhere()
+    ssh_configuration.plain_everywhere.cache_clear()
+    assert not ssh_configuration.plain_everywhere()
     monkeypatch.setenv("PATH", str(configuration / "nowhere"))
-    openssh._plain_everywhere.cache_clear()
-    assert not openssh._plain_everywhere()
+    ssh_configuration.plain_everywhere.cache_clear()
+    assert not ssh_configuration.plain_everywhere()
