@@ -23,8 +23,8 @@ _CONNECT_SECONDS = 10
 _LONGEST_REASON = 300
 #: A connection that was left open and fails sooner was broken before; later, the host was waited for in vain.
 _SECONDS_OF_A_BROKEN_ONE = 2
-#: What ssh(1) says when what leads to the host ended.
-_WAY_ENDED = re.compile("UNKNOWN port 65535|kex_exchange_identification")
+#: What ssh(1) says when what leads to the host ended; when that was quick, it may say nothing at all.
+_WAY_ENDED = re.compile(r"UNKNOWN port 65535|kex_exchange_identification|\A\s*\Z")
 #: What a script may print, in bytes: the largest answer is the list of models of a large provider, in base64.
 _MOST = 16 * 1024 * 1024
 
